@@ -1,0 +1,13 @@
+//! The ft protocol: framing, messages, handshake, digests and verified transfer.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+
+#[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+compile_error!("ft runs on Linux on x86_64 and aarch64");
+
+pub mod auth;
+pub mod display;
+pub mod error;
+pub mod path;
+
+pub use error::{Error, Failure, Result, Status};
+pub use path::RemotePath;
