@@ -5,9 +5,12 @@
 compile_error!("ft runs on Linux on x86_64 and aarch64");
 
 pub mod auth;
+pub mod digest;
 pub mod display;
 pub mod error;
+pub mod exit;
 pub mod path;
+pub mod wire;
 
 pub use error::{Error, Failure, Result, Status};
 pub use path::RemotePath;

@@ -1,5 +1,9 @@
 //! Login: both halves side by side, and the rights that it grants.
 
+mod fingerprint;
+pub mod proof;
 mod rights;
 
+pub use fingerprint::{BadFingerprint, Fingerprint};
+pub use proof::{Binding, login_failed};
 pub use rights::Rights;

@@ -1,0 +1,464 @@
+//! Sends and receives messages over any byte stream, with caps, sign of life and a deadline for silence.
+//!
+//! Reading and writing are independent: a task of its own writes what [`Sender`]s queue and sends ALIVE when
+//! it has nothing else, so neither a slow disk nor a slow reader at this end makes the peer think it dead.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, ReadHalf, WriteHalf};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+
+use super::buffer::{Block, Quota};
+use super::frame::{self, HEADER_LEN, Header, Kind, PREFACE_LEN};
+use super::message::Message;
+use crate::auth::Rights;
+use crate::error::{Error, Failure, Result, Status};
+
+/// ALIVE is sent after this long without anything else to send.
+pub const ALIVE_AFTER: Duration = Duration::from_secs(10);
+/// A peer from which no byte comes for this long, while we read, is gone.
+pub const SILENCE: Duration = Duration::from_secs(45);
+/// Signs of life that may come at once before they count as a flood.
+const ALIVE_BURST: u64 = 64;
+/// Frames that wait for the writer. Small: each may hold a block.
+const QUEUE: usize = 3;
+/// Small frames are joined up to this many bytes before they are written.
+const JOIN: usize = 16 * 1024;
+
+/// Both directions of one connection.
+pub struct Connection<S> {
+    /// Messages from the peer.
+    pub rx: Receiver<ReadHalf<S>>,
+    /// Messages to the peer.
+    pub tx: Sender,
+    /// Blocking tasks of this connection's operations. They end soon after the connection does; who must know
+    /// that they ended (their locks are free then) waits for this.
+    pub workers: TaskTracker,
+    writer: AbortOnDropHandle<io::Result<()>>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
+    /// Takes over a byte stream, sends our preface, and starts the writer on the current tokio runtime.
+    pub fn new(stream: S) -> Self {
+        let (read, write) = tokio::io::split(stream);
+        let (tx, queue) = mpsc::channel(QUEUE);
+        let writer = AbortOnDropHandle::new(tokio::spawn(write_all(write, queue)));
+        Self { rx: Receiver::new(read), tx: Sender { queue: tx }, workers: TaskTracker::new(), writer }
+    }
+
+    /// Stops the writer at once: whatever waits to send fails from now on.
+    pub fn abort(&self) {
+        self.writer.abort();
+    }
+
+    /// Sends everything queued, closes the sending direction, and waits at most `limit` for that.
+    pub async fn close(self, limit: Duration) {
+        let Self { mut rx, tx, writer, workers: _ } = self;
+        drop(tx);
+        let _ = timeout(limit, async {
+            let _ = writer.await;
+            // Bytes that we leave unread would turn our last words into a reset (RFC 1122, 4.2.2.13).
+            rx.discard().await;
+        })
+        .await;
+    }
+}
+
+/// Queues messages for the writer. Cheap to clone; the connection ends when the last one is dropped.
+#[derive(Debug, Clone)]
+pub struct Sender {
+    queue: mpsc::Sender<Bytes>,
+}
+
+impl Sender {
+    /// Queues one message; waits while the queue is full.
+    pub async fn send(&self, op: u32, message: impl Into<Message>) -> Result<()> {
+        self.send_bytes(encode(op, &message.into())).await
+    }
+
+    /// As [`Sender::send`] from a thread that may block.
+    pub fn blocking_send(&self, op: u32, message: impl Into<Message>) -> Result<()> {
+        self.blocking_send_bytes(encode(op, &message.into()))
+    }
+
+    /// Queues frames that are encoded already.
+    pub async fn send_bytes(&self, frames: Bytes) -> Result<()> {
+        self.queue.send(frames).await.map_err(|_| closed())
+    }
+
+    /// As [`Sender::send_bytes`] from a thread that may block.
+    pub fn blocking_send_bytes(&self, frames: Bytes) -> Result<()> {
+        self.queue.blocking_send(frames).map_err(|_| closed())
+    }
+}
+
+/// The frame of one message.
+pub fn encode(op: u32, message: &Message) -> Bytes {
+    let mut out = BytesMut::new();
+    message.encode(op, &mut out);
+    out.freeze()
+}
+
+fn closed() -> Error {
+    Error::Connection(io::Error::new(io::ErrorKind::BrokenPipe, "the connection is closed"))
+}
+
+async fn write_all<W: AsyncWrite>(write: WriteHalf<W>, mut queue: mpsc::Receiver<Bytes>) -> io::Result<()> {
+    let mut write = write;
+    let mut joined = BytesMut::from(&frame::preface()[..]);
+    let mut next = None;
+    loop {
+        let frame = match next.take() {
+            Some(frame) => Some(frame),
+            None => match timeout(ALIVE_AFTER, queue.recv()).await {
+                Ok(frame) => frame,
+                Err(_) => Some(encode(0, &Message::Alive)),
+            },
+        };
+        let Some(frame) = frame else { break };
+        if joined.is_empty() && frame.len() > JOIN {
+            write.write_all(&frame).await?;
+        } else {
+            joined.extend_from_slice(&frame);
+            drop(frame);
+            while joined.len() < JOIN && next.is_none() {
+                match queue.try_recv() {
+                    Ok(small) if small.len() <= JOIN => joined.extend_from_slice(&small),
+                    Ok(large) => next = Some(large),
+                    Err(_) => break,
+                }
+            }
+            write.write_all(&joined).await?;
+            joined.clear();
+        }
+        if next.is_none() && queue.is_empty() {
+            write.flush().await?;
+        }
+    }
+    write.shutdown().await
+}
+
+/// Reads messages. [`Receiver::next`] may be dropped at any await point and called again: what was read of a
+/// frame stays here.
+pub struct Receiver<R> {
+    io: BufReader<R>,
+    header: [u8; HEADER_LEN],
+    filled: usize,
+    body: Option<Body>,
+    logged_in: bool,
+    greeted: bool,
+    answer: Answer,
+    rights: Rights,
+    quota: Quota,
+    alive_seen: u64,
+    since: Instant,
+}
+
+/// What a client that sends its first request together with its login still has to read before the answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    NotAwaited,
+    Hello,
+    Welcome,
+}
+
+enum Body {
+    Control { header: Header, bytes: Vec<u8>, filled: usize },
+    Data { header: Header, block: Option<Block>, filled: usize },
+}
+
+impl<R: AsyncRead + Unpin> Receiver<R> {
+    fn new(io: R) -> Self {
+        Self {
+            io: BufReader::with_capacity(16 * 1024, io),
+            header: [0; HEADER_LEN],
+            filled: 0,
+            body: None,
+            logged_in: false,
+            greeted: false,
+            answer: Answer::NotAwaited,
+            rights: Rights::NONE,
+            quota: Quota::default(),
+            alive_seen: 0,
+            since: Instant::now(),
+        }
+    }
+
+    /// From now on the caps after login apply.
+    pub fn logged_in(&mut self) {
+        self.logged_in = true;
+    }
+
+    /// Client: HELLO and WELCOME are still to come; [`Receiver::next`] reads them before anything else.
+    pub fn expect_welcome(&mut self) {
+        self.answer = Answer::Hello;
+    }
+
+    /// Client: whether WELCOME has come.
+    pub fn is_welcome(&self) -> bool {
+        self.answer == Answer::NotAwaited
+    }
+
+    /// Client: the rights that WELCOME granted.
+    pub fn rights(&self) -> Rights {
+        self.rights
+    }
+
+    /// The next message of operation `op`. Messages of ended operations are dropped, those of future ones are
+    /// fatal, and the end of the session is [`Error::Remote`].
+    pub async fn next_in(&mut self, op: u32) -> Result<Message> {
+        loop {
+            let (of, message) = self.next().await?;
+            match message {
+                Message::End(end) if of == 0 => {
+                    return Err(Error::Remote(Failure::new(Status::from_wire(end.status), end.message)));
+                }
+                message if of == op => return Ok(message),
+                message if of == 0 => {
+                    return Err(Error::protocol(format!("{} outside of its place", message.kind().name())));
+                }
+                _ if of < op => {}
+                _ => return Err(Error::protocol(format!("operation {of} has not begun"))),
+            }
+        }
+    }
+
+    /// The next message and its operation. The first call reads the peer's preface as well. Signs of life are
+    /// swallowed. Errors: [`Error::Connection`] at the end of the stream or after 45 s of silence,
+    /// [`Error::Protocol`] for anything that is not exactly a message, [`Error::Version`].
+    pub async fn next(&mut self) -> Result<(u32, Message)> {
+        if !self.greeted {
+            self.read_preface().await?;
+        }
+        loop {
+            let (op, message) = self.next_frame().await?;
+            match (self.answer, &message) {
+                (_, Message::Alive) => {}
+                (Answer::Hello, Message::Hello(_)) if op == 0 => {
+                    self.answer = Answer::Welcome;
+                    continue;
+                }
+                (Answer::Welcome, Message::Welcome(welcome)) if op == 0 => {
+                    self.rights = Rights::from_bits(welcome.rights);
+                    self.answer = Answer::NotAwaited;
+                    self.logged_in();
+                    continue;
+                }
+                (Answer::NotAwaited, _) | (_, Message::End(_)) => return Ok((op, message)),
+                _ => return Err(Error::protocol(format!("{} before WELCOME", message.kind().name()))),
+            }
+            self.alive_seen += 1;
+            let seconds = self.since.elapsed().as_secs();
+            if op != 0 || self.alive_seen > ALIVE_BURST + seconds {
+                return Err(Error::protocol("a flood of ALIVE"));
+            }
+        }
+    }
+
+    async fn read_preface(&mut self) -> Result<()> {
+        let mut bytes = [0; PREFACE_LEN];
+        while self.filled < PREFACE_LEN {
+            // The preface is shorter than the header, whose buffer it shares until it is complete.
+            let room = self.header.get_mut(self.filled..PREFACE_LEN).unwrap_or_default();
+            self.filled += read_some(&mut self.io, room).await?;
+        }
+        bytes.copy_from_slice(self.header.get(..PREFACE_LEN).unwrap_or(&[0; PREFACE_LEN]));
+        frame::check_preface(&bytes)?;
+        self.filled = 0;
+        self.greeted = true;
+        Ok(())
+    }
+
+    async fn next_frame(&mut self) -> Result<(u32, Message)> {
+        if self.body.is_none() {
+            while self.filled < HEADER_LEN {
+                let room = self.header.get_mut(self.filled..).unwrap_or_default();
+                self.filled += read_some(&mut self.io, room).await?;
+            }
+            let header = Header::decode(&self.header, self.logged_in)?;
+            self.body = Some(match header.kind {
+                Kind::Data => Body::Data { header, block: None, filled: 0 },
+                _ => Body::Control { header, bytes: Vec::new(), filled: 0 },
+            });
+        }
+        match &mut self.body {
+            Some(Body::Control { header, bytes, filled }) => {
+                bytes.resize(header.len as usize, 0);
+                fill(&mut self.io, bytes, filled).await?;
+            }
+            Some(Body::Data { header, block, filled }) => {
+                if block.is_none() {
+                    *block = Some(self.quota.block(header.len as usize).await);
+                }
+                if let Some(block) = block {
+                    fill(&mut self.io, block.content_mut(), filled).await?;
+                }
+            }
+            None => {}
+        }
+        self.filled = 0;
+        match self.body.take() {
+            Some(Body::Control { header, bytes, .. }) => {
+                Ok((header.op, Message::decode(header.kind, Bytes::from(bytes))?))
+            }
+            Some(Body::Data { header, block: Some(block), .. }) => {
+                Ok((header.op, Message::Data(block.into_bytes())))
+            }
+            _ => Err(Error::protocol("a frame without a body")),
+        }
+    }
+
+    /// Reads and forgets until the peer closes.
+    async fn discard(&mut self) {
+        let mut sink = [0; 4096];
+        while matches!(read_some(&mut self.io, &mut sink).await, Ok(1..)) {}
+    }
+}
+
+async fn fill<R: AsyncRead + Unpin>(io: &mut R, bytes: &mut [u8], filled: &mut usize) -> Result<()> {
+    while let Some(room) = bytes.get_mut(*filled..).filter(|room| !room.is_empty()) {
+        *filled += read_some(io, room).await?;
+    }
+    Ok(())
+}
+
+async fn read_some<R: AsyncRead + Unpin>(io: &mut R, room: &mut [u8]) -> Result<usize> {
+    match timeout(SILENCE, io.read(room)).await {
+        Ok(Ok(0)) => Err(Error::Connection(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "the peer closed the connection",
+        ))),
+        Ok(Ok(n)) => Ok(n),
+        Ok(Err(error)) => Err(Error::Connection(error)),
+        Err(_) => Err(Error::Connection(io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("nothing came from the peer for {} s", SILENCE.as_secs()),
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Status;
+    use crate::wire::message::{Get, Hello, Stat};
+
+    fn samples() -> Vec<(u32, Message)> {
+        vec![
+            (0, Hello { software: "x".into(), ..Hello::default() }.into()),
+            (1, Get { path: b"a/b".to_vec(), digest: 1 }.into()),
+            (1, Message::Data(Bytes::from(vec![7; 300]))),
+            (1, Message::Cancel),
+            (1, Message::Have(Bytes::from(vec![9; 32]))),
+            (2, Stat { path: vec![], no_follow: true }.into()),
+        ]
+    }
+
+    fn wire(messages: &[(u32, Message)]) -> Vec<u8> {
+        let mut out = BytesMut::from(&frame::preface()[..]);
+        for (op, message) in messages {
+            message.encode(*op, &mut out);
+        }
+        out.to_vec()
+    }
+
+    async fn read_all<R: AsyncRead + Unpin>(io: R, count: usize) -> Vec<(u32, Message)> {
+        let mut rx = Receiver::new(io);
+        rx.logged_in();
+        let mut seen = Vec::new();
+        for _ in 0..count {
+            seen.push(rx.next().await.unwrap());
+        }
+        seen
+    }
+
+    #[tokio::test]
+    async fn glued_into_one_read_every_message_comes_out_alone() {
+        let all = samples();
+        assert_eq!(read_all(&wire(&all)[..], all.len()).await, all);
+    }
+
+    #[tokio::test]
+    async fn cut_at_every_byte_every_message_comes_out_whole() {
+        let all = samples();
+        let bytes = wire(&all);
+        for cut in 0..=bytes.len() {
+            let (first, second) = bytes.split_at(cut);
+            assert_eq!(read_all(first.chain(second), all.len()).await, all, "cut at {cut}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_message_survives_a_pipe_of_one_byte_and_a_reader_that_gives_up_at_every_await() {
+        let all = samples();
+        let bytes = wire(&all);
+        let (mut a, b) = tokio::io::duplex(1);
+        let feed = tokio::spawn(async move {
+            a.write_all(&bytes).await.unwrap();
+            a
+        });
+        let mut rx = Receiver::new(b);
+        rx.logged_in();
+        let mut seen = Vec::new();
+        while seen.len() < all.len() {
+            tokio::select! {
+                biased;
+                message = rx.next() => seen.push(message.unwrap()),
+                () = tokio::task::yield_now() => {}
+            }
+        }
+        assert_eq!(seen, all);
+        drop(feed.await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn every_truncation_is_an_error_never_a_message() {
+        let all = samples();
+        let bytes = wire(&all[..1]);
+        for cut in 0..bytes.len() {
+            let mut rx = Receiver::new(&bytes[..cut]);
+            assert_eq!(rx.next().await.unwrap_err().status(), Status::Unavailable, "cut at {cut}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_claimed_gigabyte_is_refused_unread() {
+        let mut bytes = wire(&[]);
+        bytes.extend_from_slice(&[0x40, 0, 0, 0, Kind::Get as u8, 0, 0, 0, 1]);
+        let mut rx = Receiver::new(&bytes[..]);
+        assert_eq!(rx.next().await.unwrap_err().status(), Status::Protocol);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_peer_is_given_up_after_45_seconds_and_alive_prevents_it() {
+        let (a, b) = tokio::io::duplex(1024);
+        let mut silent = Connection::new(a);
+        let start = Instant::now();
+        let error = silent.rx.next().await.unwrap_err();
+        assert_eq!(error.status(), Status::TimedOut);
+        assert_eq!(start.elapsed().as_secs(), 45);
+        drop((silent, b));
+
+        let (a, b) = tokio::io::duplex(1024);
+        let (mut waiting, other) = (Connection::new(a), Connection::new(b));
+        assert!(
+            timeout(Duration::from_secs(600), waiting.rx.next()).await.is_err(),
+            "still waiting, still alive"
+        );
+        drop(other);
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_alive_ends_the_connection() {
+        let mut bytes = wire(&[]);
+        for _ in 0..100_000 {
+            bytes.extend_from_slice(&encode(0, &Message::Alive));
+        }
+        let mut rx = Receiver::new(&bytes[..]);
+        assert_eq!(rx.next().await.unwrap_err().status(), Status::Protocol);
+    }
+}

@@ -1,0 +1,361 @@
+//! Control messages (Protocol Buffers; `ft.proto` is normative) and [`Message`], the sum of them all.
+//!
+//! prost alone is lenient: unknown fields vanish and a field may come twice. So a message that does not
+//! re-encode to exactly its input is refused, which also refuses trailing bytes; and no message has a
+//! repeated field, so decoding never allocates more than a small multiple of its input.
+
+use bytes::{Bytes, BytesMut};
+use prost::Message as _;
+
+use super::frame::{HEADER_LEN, Header, Kind};
+use crate::error::{Error, Result};
+
+macro_rules! messages {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $tag:literal $field:ident: $ty:ty = $kind:ident;)* })*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, PartialEq, Eq, ::prost::Message)]
+            pub struct $name { $($(#[$fdoc])* #[prost($kind, tag = $tag)] pub $field: $ty,)* }
+        )*
+
+        /// Any message of the protocol.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum Message {
+            $(#[doc = concat!("See [`", stringify!($name), "`].")] $name($name),)*
+            /// Sign of life.
+            Alive,
+            /// Asks the other side to end the operation.
+            Cancel,
+            /// Raw block digests, a whole number of them.
+            Have(Bytes),
+            /// Raw bytes of one block.
+            Data(Bytes),
+        }
+
+        $(impl From<$name> for Message { fn from(message: $name) -> Self { Message::$name(message) } })*
+
+        impl Message {
+            /// Kind of this message.
+            pub fn kind(&self) -> Kind {
+                match self {
+                    $(Message::$name(_) => Kind::$name,)*
+                    Message::Alive => Kind::Alive,
+                    Message::Cancel => Kind::Cancel,
+                    Message::Have(_) => Kind::Have,
+                    Message::Data(_) => Kind::Data,
+                }
+            }
+
+            /// Decodes one body; everything that is not exactly this message is refused.
+            pub fn decode(kind: Kind, body: Bytes) -> Result<Self> {
+                match kind {
+                    $(Kind::$name => strict::<$name>(kind, body).map(Message::$name),)*
+                    Kind::Alive => Ok(Message::Alive),
+                    Kind::Cancel => Ok(Message::Cancel),
+                    Kind::Have => Ok(Message::Have(body)),
+                    Kind::Data => Ok(Message::Data(body)),
+                }
+            }
+
+            /// Appends size header and body.
+            pub fn encode(&self, op: u32, out: &mut BytesMut) {
+                let body_len = match self {
+                    $(Message::$name(m) => m.encoded_len(),)*
+                    Message::Alive | Message::Cancel => 0,
+                    Message::Have(body) | Message::Data(body) => body.len(),
+                };
+                out.reserve(HEADER_LEN + body_len);
+                Header { len: body_len as u32, kind: self.kind(), op }.encode(out);
+                match self {
+                    $(Message::$name(m) => m.encode_raw(out),)*
+                    Message::Alive | Message::Cancel => {}
+                    Message::Have(body) | Message::Data(body) => out.extend_from_slice(body),
+                }
+            }
+        }
+    };
+}
+
+messages! {
+    /// First message of each side.
+    Hello {
+        /// Name and version of the program, for logs.
+        "1" software: String = string;
+        /// Feature bits; 0 in version 1.
+        "2" features: u64 = uint64;
+        /// Client: 16 random bytes of this run. Server: empty.
+        "3" run: Vec<u8> = bytes;
+        /// Client: number of this connection within the run.
+        "4" slot: u32 = uint32;
+    }
+    /// Login by an ssh ed25519 key.
+    AuthKey {
+        /// Account.
+        "1" user: Vec<u8> = bytes;
+        /// Public key, RFC 4253 section 6.6 blob.
+        "2" key: Vec<u8> = bytes;
+        /// SSHSIG blob (PROTOCOL.sshsig of OpenSSH, without armour) over the login binding.
+        "3" signature: Vec<u8> = bytes;
+    }
+    /// Login by password.
+    AuthPassword {
+        /// Account.
+        "1" user: Vec<u8> = bytes;
+        /// Password, at most 1,024 bytes.
+        "2" password: Vec<u8> = bytes;
+    }
+    /// Enrols the key in the account of an invite, then logs in.
+    AuthInvite {
+        /// Account named in the join string.
+        "1" user: Vec<u8> = bytes;
+        /// 32 bytes, valid once.
+        "2" secret: Vec<u8> = bytes;
+        /// Public key to enrol.
+        "3" key: Vec<u8> = bytes;
+        /// As in AUTH_KEY: proof of possession.
+        "4" signature: Vec<u8> = bytes;
+    }
+    /// Login accepted.
+    Welcome {
+        /// Bits of [`crate::auth::Rights`].
+        "1" rights: u32 = uint32;
+    }
+    /// The one end of an operation; on operation 0 the end of the session.
+    End {
+        /// [`crate::Status`].
+        "1" status: u32 = uint32;
+        /// One line for a person.
+        "2" message: String = string;
+    }
+    /// Request: send a file.
+    Get {
+        /// File, beneath the root.
+        "1" path: Vec<u8> = bytes;
+        /// [`crate::digest::Algorithm`].
+        "2" digest: u32 = uint32;
+    }
+    /// Request: receive a file. FILE follows at once.
+    Put {
+        /// Destination: a directory, or the file's new name.
+        "1" path: Vec<u8> = bytes;
+        /// Base name of the source, for a destination that is a directory; empty for a pipe.
+        "2" name: Vec<u8> = bytes;
+        /// [`crate::digest::Algorithm`].
+        "3" digest: u32 = uint32;
+        /// The destination must be a directory.
+        "4" into: bool = bool;
+        /// Make missing parent directories.
+        "5" parents: bool = bool;
+        /// Refuse an existing target.
+        "6" no_clobber: bool = bool;
+        /// Set mode and modification time of the source.
+        "7" preserve: bool = bool;
+        /// Do not look for a partial of an earlier run.
+        "8" fresh: bool = bool;
+        /// This run has sent this request before and does not know the outcome.
+        "9" again: bool = bool;
+    }
+    /// Request: entries of a directory.
+    List {
+        /// Directory.
+        "1" path: Vec<u8> = bytes;
+    }
+    /// Request: metadata of one name.
+    Stat {
+        /// Name.
+        "1" path: Vec<u8> = bytes;
+        /// Describe a symbolic link itself.
+        "2" no_follow: bool = bool;
+    }
+    /// Request: digest of a file.
+    Sum {
+        /// File.
+        "1" path: Vec<u8> = bytes;
+        /// [`crate::digest::Algorithm`].
+        "2" digest: u32 = uint32;
+        /// Read the file even where its digest is remembered.
+        "3" fresh: bool = bool;
+    }
+    /// Request: make a directory.
+    MakeDir {
+        /// Directory.
+        "1" path: Vec<u8> = bytes;
+        /// Make missing parents; an existing directory is no failure.
+        "2" parents: bool = bool;
+    }
+    /// Request: remove.
+    Remove {
+        /// File, link or directory.
+        "1" path: Vec<u8> = bytes;
+        /// Directories with everything beneath them.
+        "2" recursive: bool = bool;
+    }
+    /// Request: rename.
+    Rename {
+        /// Old name.
+        "1" from: Vec<u8> = bytes;
+        /// New name, or an existing directory to move into.
+        "2" to: Vec<u8> = bytes;
+        /// Refuse an existing target.
+        "3" no_clobber: bool = bool;
+    }
+    /// One directory entry, or the answer to STAT.
+    Entry {
+        /// Name within its directory; empty in the answer to STAT.
+        "1" name: Vec<u8> = bytes;
+        /// 1 file, 2 directory, 3 symbolic link, 4 anything else.
+        "2" kind: u32 = uint32;
+        /// Bytes.
+        "3" size: u64 = uint64;
+        /// Modification time, seconds since 1970.
+        "4" mtime: i64 = int64;
+        /// and nanoseconds.
+        "5" mtime_nanos: u32 = uint32;
+        /// Permission bits.
+        "6" mode: u32 = uint32;
+        /// Target of a symbolic link.
+        "7" target: Vec<u8> = bytes;
+    }
+    /// Answer to SUM.
+    Digest {
+        /// The digest, 16 or 32 bytes.
+        "1" digest: Vec<u8> = bytes;
+        /// Bytes that it covers.
+        "2" size: u64 = uint64;
+        /// Digest remembered from an earlier reading where it differs although the file's metadata does not:
+        /// the disk lost data.
+        "3" earlier: Vec<u8> = bytes;
+    }
+    /// Metadata of the file that is to be sent.
+    File {
+        /// Number of the file within the operation.
+        "1" file: u32 = uint32;
+        /// Bytes; meaningless where `unsized` is set.
+        "2" size: u64 = uint64;
+        /// The size is not known in advance (a pipe).
+        "3" unsized_: bool = bool;
+        /// Modification time, seconds since 1970.
+        "4" mtime: i64 = int64;
+        /// and nanoseconds.
+        "5" mtime_nanos: u32 = uint32;
+        /// Permission bits.
+        "6" mode: u32 = uint32;
+        /// Plain MD5 remembered from an earlier reading of the same file; empty where there is none.
+        "7" known: Vec<u8> = bytes;
+    }
+    /// The receiver wants a sized file of more than one block, and says what it has of it.
+    Accept {
+        /// Number of the file.
+        "1" file: u32 = uint32;
+        /// Number of leading blocks whose digests follow in HAVE.
+        "2" have: u64 = uint64;
+    }
+    /// Position and digest of the DATA that follows at once.
+    Block {
+        /// Number of the file.
+        "1" file: u32 = uint32;
+        /// Number of the block, from 0.
+        "2" block: u64 = uint64;
+        /// Digest of the block.
+        "3" digest: Vec<u8> = bytes;
+        /// No block follows this one.
+        "4" last: bool = bool;
+    }
+    /// Blocks that the receiver has already.
+    Keep {
+        /// Number of the file.
+        "1" file: u32 = uint32;
+        /// First block.
+        "2" first: u64 = uint64;
+        /// Number of blocks.
+        "3" count: u64 = uint64;
+    }
+    /// Everything was sent, or nothing more will be.
+    Done {
+        /// Number of the file.
+        "1" file: u32 = uint32;
+        /// [`crate::Status`].
+        "2" status: u32 = uint32;
+        /// One line for a person.
+        "3" message: String = string;
+        /// Bytes of the whole file.
+        "4" size: u64 = uint64;
+        /// Proof of the whole file.
+        "5" digest: Vec<u8> = bytes;
+        /// Plain SHA-256 of the whole file where the algorithm is sha256; otherwise empty.
+        "6" whole: Vec<u8> = bytes;
+        /// The source grew after its size was declared; the declared prefix was sent.
+        "7" grew: bool = bool;
+    }
+    /// A block arrived damaged: send it again.
+    Again {
+        /// Number of the file.
+        "1" file: u32 = uint32;
+        /// Number of the block.
+        "2" block: u64 = uint64;
+    }
+    /// Outcome of one file, from its receiver.
+    FileResult {
+        /// Number of the file.
+        "1" file: u32 = uint32;
+        /// [`crate::Status`].
+        "2" status: u32 = uint32;
+        /// One line for a person.
+        "3" message: String = string;
+        /// Proof of what the receiver wrote, by its own reckoning.
+        "4" digest: Vec<u8> = bytes;
+        /// Where it is now, beneath the root (put).
+        "5" path: Vec<u8> = bytes;
+    }
+}
+
+fn strict<M: prost::Message + Default>(kind: Kind, body: Bytes) -> Result<M> {
+    let malformed = || Error::protocol(format!("malformed {}", kind.name()));
+    let message = M::decode(body.clone()).map_err(|_| malformed())?;
+    if message.encoded_len() != body.len() || message.encode_to_vec() != body {
+        return Err(malformed());
+    }
+    Ok(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn body_of(message: &Message) -> Bytes {
+        let mut out = BytesMut::new();
+        message.encode(1, &mut out);
+        out.freeze().slice(HEADER_LEN..)
+    }
+
+    #[test]
+    fn trailing_bytes_unknown_fields_and_doubled_fields_are_refused() {
+        let get = Message::from(Get { path: b"a/b".to_vec(), digest: 1 });
+        let body = body_of(&get);
+        assert_eq!(Message::decode(Kind::Get, body.clone()).unwrap(), get);
+        for tail in [&[0u8][..], &[0x98, 0x06, 0x01], &[0x10, 0x01], &[0x18, 0x00]] {
+            let longer = Bytes::from([&body[..], tail].concat());
+            assert!(Message::decode(Kind::Get, longer).is_err(), "{tail:?}");
+        }
+        assert!(Message::decode(Kind::Get, body.slice(..body.len() - 1)).is_err());
+    }
+
+    #[test]
+    fn empty_kinds_stay_empty() {
+        assert_eq!(Kind::Alive.cap(true), 0);
+        assert_eq!(Kind::Cancel.cap(true), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn decoding_never_panics_and_is_canonical(code in 0u8..64, body in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let Ok(kind) = Kind::from_wire(code) else { return Ok(()) };
+            if body.len() as u32 > kind.cap(true) { return Ok(()) }
+            let body = Bytes::from(body);
+            if let Ok(message) = Message::decode(kind, body.clone()) {
+                prop_assert_eq!(body_of(&message), body);
+            }
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Bytes to messages and back: [`frame`] is the size header, [`message`] what it carries, [`connection`]
+//! sends and receives with limits and deadlines, [`buffer`] holds blocks.
+
+pub mod buffer;
+pub mod connection;
+pub mod frame;
+pub mod message;
+
+pub use buffer::{Block, Quota};
+pub use connection::{Connection, Receiver, Sender};
+pub use frame::{BLOCK_LEN, Kind};
+pub use message::Message;
