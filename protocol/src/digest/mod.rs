@@ -120,6 +120,7 @@ impl fmt::Debug for Hash {
 }
 
 /// Plain digest of a whole file, computed serially.
+#[derive(Clone)]
 pub enum Whole {
     /// MD5 (RFC 1321).
     Md5(md5::Md5),
@@ -157,6 +158,7 @@ impl Whole {
 ///
 /// For MD5 the root of the tree (of one plain block: that block's digest). For SHA-256 the SHA-256 of the
 /// block digests; the plain SHA-256 of the file is compared besides.
+#[derive(Clone)]
 pub struct Root {
     whole: Whole,
     first: Option<Hash>,

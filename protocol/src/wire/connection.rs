@@ -85,6 +85,11 @@ impl Sender {
         self.blocking_send_bytes(encode(op, &message.into()))
     }
 
+    /// True once nothing can be sent any more.
+    pub fn is_closed(&self) -> bool {
+        self.queue.is_closed()
+    }
+
     /// Queues frames that are encoded already.
     pub async fn send_bytes(&self, frames: Bytes) -> Result<()> {
         self.queue.send(frames).await.map_err(|_| closed())

@@ -115,7 +115,7 @@ kinds! {
     Done = 54;
     /// A block arrived damaged: send it again.
     Again = 55;
-    /// Outcome of one file, from its receiver.
+    /// The receiver has the file, verified and durable.
     FileResult = 56;
 }
 

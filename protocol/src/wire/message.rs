@@ -270,22 +270,18 @@ messages! {
         /// Number of blocks.
         "3" count: u64 = uint64;
     }
-    /// Everything was sent, or nothing more will be.
+    /// Everything was sent. A sender that cannot finish ends the operation instead.
     Done {
         /// Number of the file.
         "1" file: u32 = uint32;
-        /// [`crate::Status`].
-        "2" status: u32 = uint32;
-        /// One line for a person.
-        "3" message: String = string;
         /// Bytes of the whole file.
-        "4" size: u64 = uint64;
+        "2" size: u64 = uint64;
         /// Proof of the whole file.
-        "5" digest: Vec<u8> = bytes;
+        "3" digest: Vec<u8> = bytes;
         /// Plain SHA-256 of the whole file where the algorithm is sha256; otherwise empty.
-        "6" whole: Vec<u8> = bytes;
+        "4" whole: Vec<u8> = bytes;
         /// The source grew after its size was declared; the declared prefix was sent.
-        "7" grew: bool = bool;
+        "5" grew: bool = bool;
     }
     /// A block arrived damaged: send it again.
     Again {
@@ -294,18 +290,14 @@ messages! {
         /// Number of the block.
         "2" block: u64 = uint64;
     }
-    /// Outcome of one file, from its receiver.
+    /// The receiver has the file: verified, durable, under its final name.
     FileResult {
         /// Number of the file.
         "1" file: u32 = uint32;
-        /// [`crate::Status`].
-        "2" status: u32 = uint32;
-        /// One line for a person.
-        "3" message: String = string;
         /// Proof of what the receiver wrote, by its own reckoning.
-        "4" digest: Vec<u8> = bytes;
+        "2" digest: Vec<u8> = bytes;
         /// Where it is now, beneath the root (put).
-        "5" path: Vec<u8> = bytes;
+        "3" path: Vec<u8> = bytes;
     }
 }
 

@@ -1,0 +1,162 @@
+//! Sends and receives one file: read, hash and frame in one pass, the same code for get and put.
+//!
+//! ```text
+//! sender                                      receiver
+//! FILE size, mtime, mode          ───────▶
+//!                                 ◀───────    ACCEPT, HAVE…   (sized files of more than one block)
+//! KEEP | BLOCK digest + DATA …    ───────▶    hash, compare, write
+//!                                 ◀───────    AGAIN           (a block arrived damaged)
+//! DONE size, proof                ───────▶    compare, commit
+//!                                 ◀───────    FILE_RESULT     (verified, durable, under its name)
+//! ```
+//!
+//! Each half is one long-lived blocking task that reads or writes and hashes, and one async loop that moves
+//! messages between it and the connection.
+
+mod landing;
+mod name;
+mod order;
+mod receive;
+mod send;
+mod sink;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+pub use receive::{ReceiveJob, Received, receive};
+pub use send::{SendJob, Sent, Source, send};
+pub use sink::{Sink, StreamOut};
+
+use crate::error::{Error, Result, Status};
+use crate::fs::{Meta, Mtime};
+use crate::wire::Sender;
+use crate::wire::message::File as FileMessage;
+
+/// Most blocks whose digests a receiver offers: 1 TiB of content, 16 MiB of MD5s at the sender.
+const MAX_HAVE: u64 = 1 << 20;
+/// Times that a damaged block is asked for again before the transfer fails.
+const MAX_AGAIN: u32 = 3;
+
+/// What a sender declares of a file before its content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileInfo {
+    /// Bytes; `None` for a pipe.
+    pub size: Option<u64>,
+    /// Modification time.
+    pub mtime: Mtime,
+    /// Permission bits.
+    pub mode: u32,
+}
+
+impl FileInfo {
+    /// What FILE says.
+    pub fn from_wire(file: &FileMessage) -> Result<Self> {
+        if file.mtime_nanos >= 1_000_000_000 {
+            return Err(Error::protocol("a modification time with more than a second of nanoseconds"));
+        }
+        Ok(Self {
+            size: (!file.unsized_).then_some(file.size),
+            mtime: Mtime { secs: file.mtime, nanos: file.mtime_nanos },
+            mode: file.mode,
+        })
+    }
+
+    /// What is known of an open file.
+    pub fn of(meta: &Meta) -> Self {
+        Self { size: Some(meta.size), mtime: meta.mtime, mode: meta.mode & 0o777 }
+    }
+
+    fn to_wire(self) -> FileMessage {
+        FileMessage {
+            file: 0,
+            size: self.size.unwrap_or(0),
+            unsized_: self.size.is_none(),
+            mtime: self.mtime.secs,
+            mtime_nanos: self.mtime.nanos,
+            mode: self.mode,
+            known: Vec::new(),
+        }
+    }
+}
+
+/// Position of a running transfer, read by whoever shows progress. All values are bytes.
+#[derive(Debug, Default)]
+pub struct Meter {
+    total: AtomicU64,
+    done: AtomicU64,
+    kept: AtomicU64,
+}
+
+impl Meter {
+    /// A new file begins: `total` bytes, or unknown.
+    pub fn begin(&self, total: Option<u64>) {
+        self.total.store(total.map_or(0, |total| total.saturating_add(1)), Ordering::Relaxed);
+        self.done.store(0, Ordering::Relaxed);
+        self.kept.store(0, Ordering::Relaxed);
+    }
+
+    /// Size of the file; `None` while unknown.
+    pub fn total(&self) -> Option<u64> {
+        self.total.load(Ordering::Relaxed).checked_sub(1)
+    }
+
+    /// Bytes that are verified, or sent, or were there already.
+    pub fn done(&self) -> u64 {
+        self.done.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that did not have to travel.
+    pub fn kept(&self) -> u64 {
+        self.kept.load(Ordering::Relaxed)
+    }
+
+    fn moved(&self, bytes: u64) {
+        self.done.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn keep(&self, bytes: u64) {
+        self.kept.fetch_add(bytes, Ordering::Relaxed);
+        self.moved(bytes);
+    }
+}
+
+/// Holds a blocking task to a rate.
+struct Throttle {
+    rate: Option<u64>,
+    start: Instant,
+    bytes: u64,
+}
+
+impl Throttle {
+    fn new(rate: Option<u64>) -> Self {
+        Self { rate: rate.filter(|rate| *rate > 0), start: Instant::now(), bytes: 0 }
+    }
+
+    /// Sleeps until `bytes` more may have passed; returns early when the connection is gone.
+    fn pass(&mut self, bytes: usize, tx: &Sender) {
+        let Some(rate) = self.rate else { return };
+        self.bytes += bytes as u64;
+        let due = Duration::from_secs_f64(self.bytes as f64 / rate as f64);
+        while let Some(rest) = due.checked_sub(self.start.elapsed()) {
+            if rest.is_zero() || tx.is_closed() {
+                return;
+            }
+            std::thread::sleep(rest.min(Duration::from_millis(100)));
+        }
+    }
+}
+
+/// The other half of this transfer is gone; its own error says why.
+fn interrupted() -> Error {
+    Error::local(Status::Cancelled, "the transfer was interrupted")
+}
+
+/// A blocking task that panicked, which it never should.
+fn crashed(error: &tokio::task::JoinError) -> Error {
+    Error::local(Status::Failed, format!("internal error: {error}"))
+}
+
+/// Whether the connection is beyond use after this error, so that nothing should wait for it any more.
+fn is_fatal(error: &Error) -> bool {
+    matches!(error, Error::Connection(_) | Error::Protocol(_) | Error::Version { .. })
+}
