@@ -9,7 +9,9 @@ pub mod digest;
 pub mod display;
 pub mod error;
 pub mod exit;
+pub mod fs;
 pub mod path;
+pub mod transfer;
 pub mod wire;
 
 pub use error::{Error, Failure, Result, Status};

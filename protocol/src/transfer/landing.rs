@@ -1,6 +1,7 @@
 //! The blocking task of a receiver: hash, compare, write, commit.
 
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -40,7 +41,8 @@ impl Landing {
     pub(super) fn run(op: u32, job: ReceiveJob, tx: Sender, queue: mpsc::Receiver<Arrived>) -> Result<Received> {
         let total = job.info.size.map(blocks_of);
         let alone = total.is_some_and(|total| total <= 1);
-        let needs_namer = job.whole && !alone && matches!(job.sink, Sink::File { .. });
+        let needs_whole = job.whole || job.algorithm == Algorithm::Sha256;
+        let needs_namer = needs_whole && !alone && matches!(job.sink, Sink::File { .. });
         let landing = Landing {
             op,
             info: job.info,
@@ -62,11 +64,11 @@ impl Landing {
 
     fn land(mut self, mut queue: mpsc::Receiver<Arrived>) -> Result<Received> {
         let landed = self.take_all(&mut queue).and_then(|done| {
-            self.compare(&done)?;
-            Ok(done)
+            let proven = self.compare(&done)?;
+            Ok((done, proven))
         });
         match landed {
-            Ok(done) => self.commit(&done),
+            Ok((done, proven)) => self.commit(&done, proven),
             Err(error) => {
                 if let (Status::Mismatch | Status::Changed, Sink::File { staged, .. }) = (error.status(), self.sink) {
                     staged.discard();
@@ -158,7 +160,8 @@ impl Landing {
             Sink::File { staged, .. } => {
                 write_block(staged.file(), staged.kept_len(), number, &data)?;
                 if let Some(namer) = &mut self.namer {
-                    // Out of order: what is left out here is read back when the file is complete.
+                    // What was kept or landed out of order is read back from the file.
+                    namer.catch_up(staged.file(), self.order.contiguous(), u64::MAX)?;
                     namer.offer(number, data.clone());
                 }
             }
@@ -194,12 +197,80 @@ impl Landing {
     }
 
     /// Proof, then plain digest, then what the sender remembered.
-    fn compare(&mut self, done: &Done) -> Result<()> {
+    fn compare(&mut self, done: &Done) -> Result<Proven> {
         let order = std::mem::replace(&mut self.order, Order::new(self.algorithm, None));
         let blocks = order.contiguous();
-        self.proof = order.proof();
-        Ok(())
+        let proof = order.proof();
+        if proof.as_bytes() != done.digest {
+            return Err(mismatch("the proof of the whole file differs from the sender's"));
+        }
+        let named = match (&self.sink, self.namer.take()) {
+            (Sink::Stream(stream), _) => stream.finish()?,
+            (Sink::File { staged, .. }, Some(mut namer)) => {
+                namer.catch_up(staged.file(), blocks, done.size)?;
+                Some(namer.finish()?)
+            }
+            _ => None,
+        };
+        // A single block is its own proof and its own name.
+        let whole = named.or_else(|| (blocks <= 1).then_some(proof));
+        if self.algorithm == Algorithm::Sha256 && whole.is_none_or(|whole| whole.as_bytes() != done.whole) {
+            return Err(mismatch("the SHA-256 of the whole file differs from the sender's"));
+        }
+        if let (Some(whole), Some(known), true) = (whole, self.known, self.algorithm != Algorithm::Sha256)
+            && whole != known
+        {
+            return Err(mismatch(format!("MD5 {whole} differs from {known}, which the sender remembers of this file")));
+        }
+        Ok(Proven { proof, whole })
     }
+
+    fn commit(self, done: &Done, proven: Proven) -> Result<Received> {
+        let mut received = Received {
+            size: done.size,
+            proof: proven.proof,
+            whole: proven.whole,
+            kept: self.kept,
+            grew: done.grew,
+            replaced: false,
+        };
+        if let Sink::File { staged, name, mut commit, standing } = self.sink {
+            commit.len = done.size;
+            let stands = match &standing {
+                Some(_) if blocks_of(done.size) > 1 => self.arrived == 0,
+                Some(standing) => stands_already(standing, done.size, self.algorithm, &proven.proof)?,
+                None => false,
+            };
+            // An earlier attempt of this run had come this far and its answer was lost.
+            if !stands {
+                received.replaced = staged.commit(&name, &commit)?.replaced;
+            }
+        }
+        Ok(received)
+    }
+}
+
+struct Proven {
+    proof: Hash,
+    whole: Option<Hash>,
+}
+
+fn mismatch(message: impl Into<String>) -> Error {
+    Error::local(Status::Mismatch, message)
+}
+
+/// Whether a file of at most one block has this content already.
+fn stands_already(standing: &File, size: u64, algorithm: Algorithm, proof: &Hash) -> Result<bool> {
+    let mut buffer = vec![0; BLOCK_LEN];
+    let data = read_at(standing, 0, block_len(size, 0), &mut buffer)?;
+    Ok(algorithm.block(&Lanes::default(), data, true) == *proof)
+}
+
+fn read_at<'a>(file: &File, block: u64, len: usize, buffer: &'a mut [u8]) -> Result<&'a [u8]> {
+    let room = buffer.get_mut(..len).unwrap_or_default();
+    file.read_exact_at(room, block * BLOCK_LEN as u64)
+        .map_err(|error| Error::io("read what is there already", &error))?;
+    Ok(room)
 }
 
 /// Bytes of block `number` of a file of `size` bytes.

@@ -153,7 +153,8 @@ impl Half {
     fn new(op: u32, job: &SendJob, tx: Sender, commands: Queue<Command>) -> Result<Self> {
         // A single block is its own proof and its own name.
         let alone = matches!(&job.source, Source::File { meta, .. } if meta.size <= BLOCK_LEN as u64);
-        let namer = if job.whole && !alone { Some(Namer::spawn(job.algorithm)?) } else { None };
+        let whole = job.whole || job.algorithm == Algorithm::Sha256;
+        let namer = if whole && !alone { Some(Namer::spawn(job.algorithm)?) } else { None };
         Ok(Self {
             op,
             algorithm: job.algorithm,

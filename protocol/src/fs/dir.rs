@@ -1,0 +1,267 @@
+//! A held directory and operations on single names in it.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, Mode, OFlags, RawMode, Timespec, Timestamps, UTIME_OMIT};
+use rustix::io::Errno;
+
+use super::beneath::{READ_DIR, READ_FILE, explain, not_regular, open_name};
+use super::failed;
+use super::meta::{Entry, Kind, Meta, Mtime};
+use crate::display::Escaped;
+use crate::error::{Error, Result, Status};
+use crate::path::{RemotePath, check_name, is_staging_name};
+
+/// Most entries of one directory that are listed, and most that a removal remembers.
+pub const MAX_ENTRIES: usize = 1_000_000;
+
+/// A held directory: it stays the same directory whatever is renamed meanwhile. Cheap to clone.
+///
+/// Every method takes one name, never a path, and never follows a symbolic link.
+#[derive(Debug, Clone)]
+pub struct Dir {
+    fd: Arc<OwnedFd>,
+    path: RemotePath,
+}
+
+impl Dir {
+    /// A directory opened with [`READ_DIR`]; `path` is for messages.
+    pub(super) fn new(fd: OwnedFd, path: RemotePath) -> Dir {
+        Dir { fd: Arc::new(fd), path }
+    }
+
+    /// Where the directory was found, beneath the root.
+    pub fn path(&self) -> &RemotePath {
+        &self.path
+    }
+
+    /// Metadata of the directory itself.
+    pub fn meta(&self) -> Result<Meta> {
+        Meta::of(&self.fd)
+    }
+
+    /// What stands under `name`; `None` where nothing does.
+    pub fn lookup(&self, name: &[u8]) -> Result<Option<Meta>> {
+        check_name(name)?;
+        match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(Meta::from_stat(&stat))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(failed("stat", self.shown(name), errno)),
+        }
+    }
+
+    /// Opens a regular file for reading; a FIFO, device or socket is refused at once.
+    pub fn open_file(&self, name: &[u8]) -> Result<(File, Meta)> {
+        let fd = self.open(name, READ_FILE)?;
+        regular(fd, || self.shown(name))
+    }
+
+    /// Opens a directory in this one.
+    pub fn dir(&self, name: &[u8]) -> Result<Dir> {
+        let path = self.path.join(name)?;
+        Ok(Dir::new(self.open(name, READ_DIR)?, path))
+    }
+
+    /// Makes a directory, mode 0777 & ~umask; `false` where the name exists, as whatever.
+    /// Durable only after [`Dir::sync`].
+    pub fn make_dir(&self, name: &[u8]) -> Result<bool> {
+        check_name(name)?;
+        match rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(0o777)) {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => Ok(false),
+            Err(errno) => Err(failed("make directory", self.shown(name), errno)),
+        }
+    }
+
+    /// The target of a symbolic link, as it is stored.
+    pub fn read_link(&self, name: &[u8]) -> Result<Vec<u8>> {
+        let fd = self.open(name, OFlags::PATH | OFlags::CLOEXEC)?;
+        link_target(fd, || self.shown(name))
+    }
+
+    /// All entries in strictly increasing byte order of their names, without `.`, `..` and staging files.
+    /// What vanishes meanwhile is left out; more than [`MAX_ENTRIES`] are refused.
+    pub fn list(&self) -> Result<Vec<Entry>> {
+        self.list_at_most(MAX_ENTRIES)
+    }
+
+    fn list_at_most(&self, cap: usize) -> Result<Vec<Entry>> {
+        let mut names = Vec::new();
+        for name in self.names()? {
+            let name = name?;
+            if is_staging_name(&name) {
+                continue;
+            }
+            if names.len() == cap {
+                return Err(Error::local(
+                    Status::Limit,
+                    format!("'{}' has more than {cap} entries; name a part of it or split it up", self.path),
+                ));
+            }
+            names.push(name);
+        }
+        names.sort_unstable();
+        // getdents(2) may show an entry twice that was renamed while it ran.
+        names.dedup();
+        let mut entries = Vec::with_capacity(names.len());
+        for name in names {
+            match rustix::fs::statat(&self.fd, &name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => entries.push(Entry { meta: Meta::from_stat(&stat), name }),
+                Err(Errno::NOENT) => {}
+                Err(errno) => return Err(failed("stat", self.shown(&name), errno)),
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Sets permission bits (`mode & 0o777`) and modification time of the directory itself.
+    pub fn set_meta(&self, mode: Option<u32>, mtime: Option<Mtime>) -> Result<()> {
+        if let Some(mode) = mode {
+            set_mode(&self.fd, mode).map_err(|errno| failed("set the mode of", &self.path, errno))?;
+        }
+        if let Some(mtime) = mtime {
+            set_mtime(&self.fd, mtime, || self.path.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Makes names that were added, renamed or removed here survive a power cut.
+    pub fn sync(&self) -> Result<()> {
+        rustix::fs::fsync(&self.fd).map_err(|errno| failed("sync directory", &self.path, errno))
+    }
+
+    /// All names with staging files, without `.` and `..`, in no order.
+    pub(super) fn names(&self) -> Result<impl Iterator<Item = Result<Vec<u8>>>> {
+        let list = move |errno| failed("list", &self.path, errno);
+        let entries = rustix::fs::Dir::read_from(&self.fd).map_err(list)?;
+        Ok(entries.filter_map(move |entry| match entry {
+            Ok(entry) => {
+                let name = entry.file_name().to_bytes();
+                (name != b"." && name != b"..").then(|| Ok(name.to_vec()))
+            }
+            Err(errno) => Some(Err(list(errno))),
+        }))
+    }
+
+    /// The path of `name` in this directory, for messages.
+    pub(super) fn shown(&self, name: &[u8]) -> String {
+        if self.path.is_root() {
+            return Escaped::new(name).to_string();
+        }
+        format!("{}/{}", self.path, Escaped::new(name))
+    }
+
+    fn open(&self, name: &[u8], flags: OFlags) -> Result<OwnedFd> {
+        check_name(name)?;
+        open_name(self.as_fd(), name, flags).map_err(|errno| explain(self.shown(name), errno))
+    }
+}
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// The file behind `fd`, if it is a regular one.
+pub(super) fn regular(fd: OwnedFd, shown: impl Fn() -> String) -> Result<(File, Meta)> {
+    let file = File::from(fd);
+    let meta = Meta::of(&file)?;
+    match meta.kind {
+        Kind::File => Ok((file, meta)),
+        Kind::Dir => Err(failed("open", shown(), Errno::ISDIR)),
+        Kind::Symlink | Kind::Other => Err(not_regular(shown())),
+    }
+}
+
+/// The target of the link that `fd` (`O_PATH`) is.
+pub(super) fn link_target(fd: OwnedFd, shown: impl Fn() -> String) -> Result<Vec<u8>> {
+    if Meta::of(&fd)?.kind != Kind::Symlink {
+        return Err(Error::local(Status::Invalid, format!("'{}' is not a symbolic link", shown())));
+    }
+    match rustix::fs::readlinkat(&fd, "", Vec::new()) {
+        Ok(target) => Ok(target.into_bytes()),
+        Err(errno) => Err(failed("read link", shown(), errno)),
+    }
+}
+
+/// fchmod(2) with the permission bits only: never setuid, setgid or sticky.
+pub(super) fn set_mode(file: &impl AsFd, mode: u32) -> Result<(), Errno> {
+    rustix::fs::fchmod(file, Mode::from_raw_mode(RawMode::from(mode & 0o777)))
+}
+
+/// Sets the modification time and leaves the access time.
+pub(super) fn set_mtime(file: &impl AsFd, mtime: Mtime, shown: impl Fn() -> String) -> Result<()> {
+    let times = Timestamps {
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        last_modification: mtime.timespec()?,
+    };
+    rustix::fs::futimens(file, &times).map_err(|errno| failed("set the time of", shown(), errno))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::Root;
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    fn held(path: &std::path::Path) -> Dir {
+        Root::open(path).unwrap().dir(&RemotePath::root(), super::super::Links::Refuse).unwrap()
+    }
+
+    #[test]
+    fn a_listing_is_sorted_by_bytes_and_hides_staging_files() {
+        let temp = tempfile::tempdir().unwrap();
+        let long = [b'\xfe'; 255];
+        let names: [&[u8]; 6] = [b"b", b"a\n", b"\xff\xfe", b"B", &long, b".ft-notes"];
+        for name in names {
+            std::fs::write(temp.path().join(OsStr::from_bytes(name)), name).unwrap();
+        }
+        std::fs::write(temp.path().join(crate::path::staging_name([3; 16])), b"x").unwrap();
+        std::os::unix::fs::symlink("/nowhere", temp.path().join("l")).unwrap();
+        let dir = held(temp.path());
+        let entries = dir.list().unwrap();
+        assert!(entries.windows(2).all(|pair| pair[0].name < pair[1].name));
+        assert_eq!(entries.len(), names.len() + 1);
+        for entry in &entries {
+            if entry.name == b"l" {
+                assert_eq!(entry.meta.kind, Kind::Symlink);
+                assert_eq!(dir.read_link(b"l").unwrap(), b"/nowhere");
+            } else {
+                assert_eq!(dir.open_file(&entry.name).unwrap().1.size, entry.name.len() as u64);
+            }
+        }
+        assert_eq!(dir.list_at_most(names.len()).unwrap_err().status(), Status::Limit);
+    }
+
+    #[test]
+    fn a_directory_gets_mode_and_time_but_never_setgid() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = held(temp.path());
+        assert!(dir.make_dir(b"d").unwrap());
+        assert!(!dir.make_dir(b"d").unwrap());
+        let sub = dir.dir(b"d").unwrap();
+        let mtime = Mtime { secs: -5, nanos: 7 };
+        sub.set_meta(Some(0o6751), Some(mtime)).unwrap();
+        let meta = dir.lookup(b"d").unwrap().unwrap();
+        assert_eq!((meta.mode, meta.mtime), (0o751, mtime));
+        assert_eq!(dir.lookup(b"none").unwrap(), None);
+    }
+
+    #[test]
+    fn reserved_names_do_not_exist_for_anyone() {
+        let temp = tempfile::tempdir().unwrap();
+        let name = crate::path::staging_name([3; 16]);
+        std::fs::write(temp.path().join(&name), b"x").unwrap();
+        let dir = held(temp.path());
+        for name in [name.as_bytes(), b"..", b".", b"", b"a/b"] {
+            assert_eq!(dir.lookup(name).unwrap_err().status(), Status::Invalid);
+            assert_eq!(dir.open_file(name).unwrap_err().status(), Status::Invalid);
+            assert_eq!(dir.dir(name).unwrap_err().status(), Status::Invalid);
+            assert_eq!(dir.make_dir(name).unwrap_err().status(), Status::Invalid);
+        }
+    }
+}

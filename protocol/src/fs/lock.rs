@@ -1,0 +1,101 @@
+//! Staging files in use are locked with flock(2), which the kernel lets go when their process ends. Whoever
+//! removes one does it while holding its lock.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{AtFlags, FlockOperation, OFlags};
+use rustix::io::Errno;
+
+use super::beneath::open_name;
+use super::dir::Dir;
+use super::meta::{Kind, Meta, Mtime};
+use crate::path::is_staging_name;
+
+/// What became of a name that looks like a staging file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cleared {
+    /// It is gone.
+    Gone,
+    /// It is in use.
+    Locked,
+    /// It is not old enough.
+    Young,
+    /// It is a directory, which none of our staging files ever is.
+    Directory,
+}
+
+impl Dir {
+    /// Removes staging files that were last written more than `older_than` ago and are not in use; returns
+    /// how many. What cannot be removed is left: sweeping is a courtesy and never fails an operation.
+    pub fn sweep_staging(&self, older_than: Duration) -> u64 {
+        let Ok(names) = self.names() else { return 0 };
+        let old: Vec<Vec<u8>> = names.flatten().filter(|name| is_staging_name(name)).collect();
+        let cleared = old.iter().map(|name| clear_staging(self.as_fd(), name, older_than));
+        cleared.filter(|outcome| *outcome == Ok(Cleared::Gone)).count() as u64
+    }
+}
+
+/// Takes the lock; `false` where another open file holds it.
+pub(super) fn try_lock(file: &File) -> Result<bool, Errno> {
+    match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// True where `name` still is the name of `file`: it may have been removed before the lock was taken.
+pub(super) fn is_named(dir: BorrowedFd<'_>, name: &[u8], file: &File) -> bool {
+    let Ok(stat) = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) else { return false };
+    Meta::of(file).is_ok_and(|meta| meta.same_file(&Meta::from_stat(&stat)))
+}
+
+/// Removes a staging file of at least this age unless it is in use.
+pub(super) fn clear_staging(
+    dir: BorrowedFd<'_>,
+    name: &[u8],
+    older_than: Duration,
+) -> Result<Cleared, Errno> {
+    let meta = Meta::from_stat(&rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?);
+    if meta.kind == Kind::Dir {
+        return Ok(Cleared::Directory);
+    }
+    if !is_older(meta.mtime, older_than) {
+        return Ok(Cleared::Young);
+    }
+    // Only regular files carry a lock; a link is left by a run that was killed between making and naming it.
+    let file = match meta.kind {
+        Kind::File => Some(open_for_lock(dir, name)?),
+        _ => None,
+    };
+    if let Some(file) = &file {
+        if !try_lock(file)? {
+            return Ok(Cleared::Locked);
+        }
+        if !is_named(dir, name, file) {
+            return Ok(Cleared::Gone);
+        }
+    }
+    rustix::fs::unlinkat(dir, name, AtFlags::empty())?;
+    Ok(Cleared::Gone)
+}
+
+/// For writing where possible: on NFS only then a file can be locked exclusively.
+fn open_for_lock(dir: BorrowedFd<'_>, name: &[u8]) -> Result<File, Errno> {
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let fd = match open_name(dir, name, flags | OFlags::RDWR) {
+        Err(Errno::ACCESS | Errno::ROFS | Errno::TXTBSY) => open_name(dir, name, flags | OFlags::RDONLY)?,
+        opened => opened?,
+    };
+    Ok(File::from(fd))
+}
+
+fn is_older(mtime: Mtime, age: Duration) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let Some(limit) = now.checked_sub(age) else { return false };
+    let limit =
+        Mtime { secs: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX), nanos: limit.subsec_nanos() };
+    age.is_zero() || mtime < limit
+}
