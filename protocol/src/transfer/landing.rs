@@ -38,7 +38,12 @@ pub(super) struct Landing {
 }
 
 impl Landing {
-    pub(super) fn run(op: u32, job: ReceiveJob, tx: Sender, queue: mpsc::Receiver<Arrived>) -> Result<Received> {
+    pub(super) fn run(
+        op: u32,
+        job: ReceiveJob,
+        tx: Sender,
+        queue: mpsc::Receiver<Arrived>,
+    ) -> Result<Received> {
         let total = job.info.size.map(blocks_of);
         let alone = total.is_some_and(|total| total <= 1);
         let needs_whole = job.whole || job.algorithm == Algorithm::Sha256;
@@ -70,7 +75,9 @@ impl Landing {
         match landed {
             Ok((done, proven)) => self.commit(&done, proven),
             Err(error) => {
-                if let (Status::Mismatch | Status::Changed, Sink::File { staged, .. }) = (error.status(), self.sink) {
+                if let (Status::Mismatch | Status::Changed, Sink::File { staged, .. }) =
+                    (error.status(), self.sink)
+                {
                     staged.discard();
                 }
                 Err(error)
@@ -178,7 +185,8 @@ impl Landing {
         let size = self.info.size.unwrap_or(0);
         for number in keep.first..keep.first.saturating_add(keep.count) {
             let digest = usize::try_from(number).ok().and_then(|number| self.had.get(number)).copied();
-            let digest = digest.ok_or_else(|| Error::protocol(format!("KEEP of block {number}, which is not here")))?;
+            let digest = digest
+                .ok_or_else(|| Error::protocol(format!("KEEP of block {number}, which is not here")))?;
             let len = block_len(size, number);
             if let Sink::File { staged, standing: Some(standing), .. } = &self.sink {
                 let data = copy_block(standing, staged.file(), number, len)?;
@@ -220,7 +228,9 @@ impl Landing {
         if let (Some(whole), Some(known), true) = (whole, self.known, self.algorithm != Algorithm::Sha256)
             && whole != known
         {
-            return Err(mismatch(format!("MD5 {whole} differs from {known}, which the sender remembers of this file")));
+            return Err(mismatch(format!(
+                "MD5 {whole} differs from {known}, which the sender remembers of this file"
+            )));
         }
         Ok(Proven { proof, whole })
     }

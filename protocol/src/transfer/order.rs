@@ -22,7 +22,8 @@ impl Order {
 
     /// The sender announces `count` blocks from `first`: the next ones, or a single one asked for again.
     pub(super) fn announce(&mut self, first: u64, count: u64) -> Result<()> {
-        let past = first.checked_add(count).ok_or_else(|| Error::protocol("a block number beyond all files"))?;
+        let past =
+            first.checked_add(count).ok_or_else(|| Error::protocol("a block number beyond all files"))?;
         if count == 1 && self.missing.contains_key(&first) {
             return Ok(());
         }

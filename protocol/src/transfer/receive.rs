@@ -102,7 +102,9 @@ fn arrive(message: Message, announced: &mut Option<Block>) -> Result<Option<Arri
         (Message::Data(data), Some(block)) => Ok(Some(Arrived::Block(block, damage(data)))),
         (Message::Keep(keep), None) => Ok(Some(Arrived::Keep(keep))),
         (Message::Done(done), None) => Ok(Some(Arrived::Done(done))),
-        (Message::End(end), _) => Err(Error::Remote(Failure::new(Status::from_wire(end.status), end.message))),
+        (Message::End(end), _) => {
+            Err(Error::Remote(Failure::new(Status::from_wire(end.status), end.message)))
+        }
         (Message::Cancel, _) => Err(Error::local(Status::Cancelled, "cancelled by the sender")),
         (other, _) => Err(Error::protocol(format!("{} out of its place", other.kind().name()))),
     }

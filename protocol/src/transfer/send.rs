@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver as Queue, RecvError, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver as Queue, RecvError, SyncSender, TryRecvError, TrySendError, sync_channel};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -14,7 +14,7 @@ use super::name::Namer;
 use super::{FileInfo, MAX_HAVE, Meter, Throttle, crashed, interrupted, is_fatal};
 use crate::digest::{Algorithm, Hash, Lanes, Root, blocks_of};
 use crate::error::{Error, Failure, Result, Status};
-use crate::fs::Meta;
+use crate::fs::{Meta, Mtime};
 use crate::wire::buffer::{Block, Quota};
 use crate::wire::frame::{Header, Kind};
 use crate::wire::message::{Block as BlockMessage, Done, FileResult, Keep};
@@ -80,7 +80,7 @@ where
 {
     let info = match &job.source {
         Source::File { meta, .. } => FileInfo::of(meta),
-        Source::Stream(_) => FileInfo { size: None, mtime: Default::default(), mode: 0o666 },
+        Source::Stream(_) => FileInfo { size: None, mtime: Mtime { secs: 0, nanos: 0 }, mode: 0o666 },
     };
     job.meter.begin(info.size);
     let mut file = info.to_wire();
@@ -93,10 +93,11 @@ where
     let error = loop {
         tokio::select! {
             sent = &mut worker => return sent.map_err(|error| crashed(&error))?,
-            message = conn.rx.next_in(op) => {
-                if let Err(error) = message.and_then(|message| forward(message, &commands)) {
-                    break error;
-                }
+            message = conn.rx.next_in(op) => match message.and_then(|message| forward(message, &commands)) {
+                // The receiver's last word: the connection may end now.
+                Ok(Forwarded::Result) => return worker.await.map_err(|error| crashed(&error))?,
+                Ok(Forwarded::Other) => {}
+                Err(error) => break error,
             }
         }
     };
@@ -115,7 +116,12 @@ enum Command {
     Result(FileResult),
 }
 
-fn forward(message: Message, commands: &SyncSender<Command>) -> Result<()> {
+enum Forwarded {
+    Result,
+    Other,
+}
+
+fn forward(message: Message, commands: &SyncSender<Command>) -> Result<Forwarded> {
     let command = match message {
         Message::Accept(accept) => Command::Accept(accept.have),
         Message::Have(digests) => Command::Have(digests),
@@ -129,7 +135,9 @@ fn forward(message: Message, commands: &SyncSender<Command>) -> Result<()> {
     };
     // A worker that has ended cannot take it, and its own result is about to be seen.
     match commands.try_send(command) {
-        Err(std::sync::mpsc::TrySendError::Full(_)) => Err(Error::protocol("too many messages from the receiver")),
+        Err(std::sync::mpsc::TrySendError::Full(_)) => {
+            Err(Error::protocol("too many messages from the receiver"))
+        }
         _ => Ok(()),
     }
 }
@@ -260,7 +268,8 @@ impl Half {
             Algorithm::Sha256 => whole.map(|hash| hash.to_vec()).unwrap_or_default(),
             _ => Vec::new(),
         };
-        self.tx.blocking_send(self.op, Done { file: 0, size, digest: proof.to_vec(), whole: compared, grew })?;
+        self.tx
+            .blocking_send(self.op, Done { file: 0, size, digest: proof.to_vec(), whole: compared, grew })?;
         let result = loop {
             match (self.commands.recv(), file) {
                 (Ok(Command::Result(result)), _) => break result,
@@ -388,7 +397,10 @@ impl Half {
 }
 
 fn damaged_pipe() -> Error {
-    Error::local(Status::Mismatch, "a block was damaged on the way and a pipe cannot be read again; run it again")
+    Error::local(
+        Status::Mismatch,
+        "a block was damaged on the way and a pipe cannot be read again; run it again",
+    )
 }
 
 /// Reads until `room` is full or the input ends; `ahead` is its first byte.

@@ -60,7 +60,10 @@ impl StreamOut {
     pub(super) fn write(&self, block: u64, digest: Hash, data: Bytes) -> Result<()> {
         let mut taken = self.taken();
         if block != taken.digests.len() as u64 {
-            return Err(Error::local(Status::Changed, "the file changed after its beginning was written out"));
+            return Err(Error::local(
+                Status::Changed,
+                "the file changed after its beginning was written out",
+            ));
         }
         taken.out.write_all(&data).map_err(|error| Error::io("write the output", &error))?;
         taken.digests.push(digest);
@@ -94,7 +97,7 @@ pub(super) fn write_block(file: &File, fresh_from: u64, block: u64, data: &[u8])
 pub(super) fn copy_block(from: &File, to: &File, block: u64, len: usize) -> Result<Vec<u8>> {
     let start = block * BLOCK_LEN as u64;
     let mut data = vec![0; len];
-    let copy = || -> io::Result<()> {
+    let mut copy = || -> io::Result<()> {
         from.read_exact_at(&mut data, start)?;
         to.write_all_at(&data, start)
     };
