@@ -133,12 +133,11 @@ fn forward(message: Message, commands: &SyncSender<Command>) -> Result<Forwarded
         Message::Cancel => return Err(Error::local(Status::Cancelled, "cancelled by the receiver")),
         other => return Err(Error::protocol(format!("{} from a receiver", other.kind().name()))),
     };
+    let forwarded = if matches!(command, Command::Result(_)) { Forwarded::Result } else { Forwarded::Other };
     // A worker that has ended cannot take it, and its own result is about to be seen.
     match commands.try_send(command) {
-        Err(std::sync::mpsc::TrySendError::Full(_)) => {
-            Err(Error::protocol("too many messages from the receiver"))
-        }
-        _ => Ok(()),
+        Err(TrySendError::Full(_)) => Err(Error::protocol("too many messages from the receiver")),
+        _ => Ok(forwarded),
     }
 }
 
