@@ -38,17 +38,9 @@ pub(super) fn entry(dir: &Dir, name: &[u8], recursive: bool) -> Result<u64> {
         Err(Errno::NOTEMPTY | Errno::EXIST) => {}
         Err(errno) => return Err(failed("remove", dir.shown(name), errno)),
     }
-    let mut removal = Removal { dir, recursive, levels: Vec::new(), remembered: 0, removed: 0 };
+    let mut removal = Removal::new(dir, recursive);
     removal.enter(name.to_vec())?;
-    while let Some(level) = removal.levels.last_mut() {
-        match level.dirs.pop() {
-            Some(name) => {
-                removal.remembered -= 1;
-                removal.enter(name)?;
-            }
-            None => removal.leave()?,
-        }
-    }
+    while removal.step()? {}
     Ok(removal.removed)
 }
 
@@ -71,7 +63,24 @@ struct Level {
     passes: u32,
 }
 
-impl Removal<'_> {
+impl<'a> Removal<'a> {
+    fn new(dir: &'a Dir, recursive: bool) -> Self {
+        Removal { dir, recursive, levels: Vec::new(), remembered: 0, removed: 0 }
+    }
+
+    /// Goes down or up by one level; `false` when all is done.
+    fn step(&mut self) -> Result<bool> {
+        let Some(level) = self.levels.last_mut() else { return Ok(false) };
+        match level.dirs.pop() {
+            Some(name) => {
+                self.remembered -= 1;
+                self.enter(name)?;
+            }
+            None => self.leave()?,
+        }
+        Ok(true)
+    }
+
     /// Goes into directory `name` of the current level and removes all but directories there.
     fn enter(&mut self, name: Vec<u8>) -> Result<()> {
         let shown = self.shown(Some(&name));
@@ -234,4 +243,30 @@ fn reopen(from: BorrowedFd<'_>, levels: &[Level]) -> Result<OwnedFd, Errno> {
         held = Some(fd);
     }
     held.ok_or(Errno::STALE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::RemotePath;
+    use crate::fs::{Links, Root};
+
+    #[test]
+    fn a_deep_tree_holds_few_descriptors() {
+        let temp = tempfile::tempdir().unwrap();
+        let top = Root::open(temp.path()).unwrap().dir(&RemotePath::root(), Links::Refuse).unwrap();
+        let mut dir = top.clone();
+        for _ in 0..300 {
+            dir.make_dir(b"d").unwrap();
+            dir = dir.dir(b"d").unwrap();
+        }
+        let mut removal = Removal::new(&top, true);
+        removal.enter(b"d".to_vec()).unwrap();
+        let mut most = 0;
+        while removal.step().unwrap() {
+            most = most.max(removal.levels.iter().filter(|level| level.fd.is_some()).count());
+        }
+        assert_eq!(removal.removed, 300);
+        assert!(most <= HELD_LEVELS + 2, "{most} at once");
+    }
 }

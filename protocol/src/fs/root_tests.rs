@@ -140,7 +140,7 @@ fn removal_counts_and_asks_for_recursion() {
 }
 
 #[test]
-fn a_deep_tree_is_removed_with_few_descriptors_and_a_deeper_one_refused() {
+fn a_deep_tree_is_removed_and_a_deeper_one_refused() {
     each_walker(|at, root| {
         let build = |levels: usize| {
             let mut dir = root.dir(&RemotePath::root(), Links::Refuse).unwrap();
