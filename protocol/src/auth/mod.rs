@@ -3,6 +3,7 @@
 mod fingerprint;
 pub mod proof;
 mod rights;
+pub mod tls;
 
 pub use fingerprint::{BadFingerprint, Fingerprint};
 pub use proof::{Binding, login_failed};

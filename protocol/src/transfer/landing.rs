@@ -69,6 +69,7 @@ impl Landing {
 
     fn land(mut self, mut queue: mpsc::Receiver<Arrived>) -> Result<Received> {
         let landed = self.take_all(&mut queue).and_then(|done| {
+            let _busy = self.tx.activity().busy();
             let proven = self.compare(&done)?;
             Ok((done, proven))
         });
@@ -124,6 +125,7 @@ impl Landing {
                 for number in 0..whole_blocks.min(MAX_HAVE) {
                     let data = read_at(file, number, block_len(size, number), &mut buffer)?;
                     self.had.push(self.algorithm.block(&self.lanes, data, false));
+                    self.tx.activity().moved();
                     if self.tx.is_closed() {
                         return Err(interrupted());
                     }
@@ -236,6 +238,7 @@ impl Landing {
     }
 
     fn commit(self, done: &Done, proven: Proven) -> Result<Received> {
+        let _busy = self.tx.activity().busy();
         let mut received = Received {
             size: done.size,
             proof: proven.proof,

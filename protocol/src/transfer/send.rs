@@ -200,6 +200,7 @@ impl Half {
             self.serve_again(file, meta.size)?;
             let block = self.read_block(file, number, meta.size)?;
             let digest = self.algorithm.block(&self.lanes, block.content(), blocks == 1);
+            self.tx.activity().moved();
             self.root.add(&digest);
             if had.next() == Some(digest.as_bytes()) {
                 if kept.count == 0 {

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
+use super::activity::Activity;
 use super::buffer::{Block, Quota};
 use super::frame::{self, HEADER_LEN, Header, Kind, PREFACE_LEN};
 use super::message::Message;
@@ -46,8 +47,14 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
     pub fn new(stream: S) -> Self {
         let (read, write) = tokio::io::split(stream);
         let (tx, queue) = mpsc::channel(QUEUE);
-        let writer = AbortOnDropHandle::new(tokio::spawn(write_all(write, queue)));
-        Self { rx: Receiver::new(read), tx: Sender { queue: tx }, workers: TaskTracker::new(), writer }
+        let activity = Activity::default();
+        let writer = AbortOnDropHandle::new(tokio::spawn(write_queue(write, queue, activity.clone())));
+        Self {
+            rx: Receiver::new(read, activity.clone()),
+            tx: Sender { queue: tx, activity },
+            workers: TaskTracker::new(),
+            writer,
+        }
     }
 
     /// Stops the writer at once: whatever waits to send fails from now on.
@@ -72,6 +79,7 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
 #[derive(Debug, Clone)]
 pub struct Sender {
     queue: mpsc::Sender<Bytes>,
+    activity: Activity,
 }
 
 impl Sender {
@@ -83,6 +91,11 @@ impl Sender {
     /// As [`Sender::send`] from a thread that may block.
     pub fn blocking_send(&self, op: u32, message: impl Into<Message>) -> Result<()> {
         self.blocking_send_bytes(encode(op, &message.into()))
+    }
+
+    /// Progress of this connection.
+    pub fn activity(&self) -> &Activity {
+        &self.activity
     }
 
     /// True once nothing can be sent any more.
@@ -112,8 +125,11 @@ fn closed() -> Error {
     Error::Connection(io::Error::new(io::ErrorKind::BrokenPipe, "the connection is closed"))
 }
 
-async fn write_all<W: AsyncWrite>(write: WriteHalf<W>, mut queue: mpsc::Receiver<Bytes>) -> io::Result<()> {
-    let mut write = write;
+async fn write_queue<W: AsyncWrite>(
+    mut write: WriteHalf<W>,
+    mut queue: mpsc::Receiver<Bytes>,
+    activity: Activity,
+) -> io::Result<()> {
     let mut joined = BytesMut::from(&frame::preface()[..]);
     let mut next = None;
     loop {
@@ -121,12 +137,18 @@ async fn write_all<W: AsyncWrite>(write: WriteHalf<W>, mut queue: mpsc::Receiver
             Some(frame) => Some(frame),
             None => match timeout(ALIVE_AFTER, queue.recv()).await {
                 Ok(frame) => frame,
-                Err(_) => Some(encode(0, &Message::Alive)),
+                Err(_) => {
+                    Message::Alive.encode(0, &mut joined);
+                    write.write_all(&joined).await?;
+                    write.flush().await?;
+                    joined.clear();
+                    continue;
+                }
             },
         };
         let Some(frame) = frame else { break };
         if joined.is_empty() && frame.len() > JOIN {
-            write.write_all(&frame).await?;
+            write_counted(&mut write, &frame, &activity).await?;
         } else {
             joined.extend_from_slice(&frame);
             drop(frame);
@@ -137,7 +159,7 @@ async fn write_all<W: AsyncWrite>(write: WriteHalf<W>, mut queue: mpsc::Receiver
                     Err(_) => break,
                 }
             }
-            write.write_all(&joined).await?;
+            write_counted(&mut write, &joined, &activity).await?;
             joined.clear();
         }
         if next.is_none() && queue.is_empty() {
@@ -145,6 +167,23 @@ async fn write_all<W: AsyncWrite>(write: WriteHalf<W>, mut queue: mpsc::Receiver
         }
     }
     write.shutdown().await
+}
+
+async fn write_counted<W: AsyncWrite + Unpin>(
+    write: &mut W,
+    bytes: &[u8],
+    activity: &Activity,
+) -> io::Result<()> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let n = write.write(rest).await?;
+        if n == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        activity.moved();
+        rest = rest.get(n..).unwrap_or_default();
+    }
+    Ok(())
 }
 
 /// Reads messages. [`Receiver::next`] may be dropped at any await point and called again: what was read of a
@@ -159,6 +198,7 @@ pub struct Receiver<R> {
     answer: Answer,
     rights: Rights,
     quota: Quota,
+    activity: Activity,
     alive_seen: u64,
     since: Instant,
 }
@@ -177,7 +217,7 @@ enum Body {
 }
 
 impl<R: AsyncRead + Unpin> Receiver<R> {
-    fn new(io: R) -> Self {
+    fn new(io: R, activity: Activity) -> Self {
         Self {
             io: BufReader::with_capacity(16 * 1024, io),
             header: [0; HEADER_LEN],
@@ -188,6 +228,7 @@ impl<R: AsyncRead + Unpin> Receiver<R> {
             answer: Answer::NotAwaited,
             rights: Rights::NONE,
             quota: Quota::default(),
+            activity,
             alive_seen: 0,
             since: Instant::now(),
         }
@@ -293,14 +334,14 @@ impl<R: AsyncRead + Unpin> Receiver<R> {
         match &mut self.body {
             Some(Body::Control { header, bytes, filled }) => {
                 bytes.resize(header.len as usize, 0);
-                fill(&mut self.io, bytes, filled).await?;
+                fill(&mut self.io, bytes, filled, &self.activity).await?;
             }
             Some(Body::Data { header, block, filled }) => {
                 if block.is_none() {
                     *block = Some(self.quota.block(header.len as usize).await);
                 }
                 if let Some(block) = block {
-                    fill(&mut self.io, block.content_mut(), filled).await?;
+                    fill(&mut self.io, block.content_mut(), filled, &self.activity).await?;
                 }
             }
             None => {}
@@ -324,9 +365,15 @@ impl<R: AsyncRead + Unpin> Receiver<R> {
     }
 }
 
-async fn fill<R: AsyncRead + Unpin>(io: &mut R, bytes: &mut [u8], filled: &mut usize) -> Result<()> {
+async fn fill<R: AsyncRead + Unpin>(
+    io: &mut R,
+    bytes: &mut [u8],
+    filled: &mut usize,
+    activity: &Activity,
+) -> Result<()> {
     while let Some(room) = bytes.get_mut(*filled..).filter(|room| !room.is_empty()) {
         *filled += read_some(io, room).await?;
+        activity.moved();
     }
     Ok(())
 }
@@ -347,123 +394,5 @@ async fn read_some<R: AsyncRead + Unpin>(io: &mut R, room: &mut [u8]) -> Result<
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::error::Status;
-    use crate::wire::message::{Get, Hello, Stat};
-
-    fn samples() -> Vec<(u32, Message)> {
-        vec![
-            (0, Hello { software: "x".into(), ..Hello::default() }.into()),
-            (1, Get { path: b"a/b".to_vec(), digest: 1 }.into()),
-            (1, Message::Data(Bytes::from(vec![7; 300]))),
-            (1, Message::Cancel),
-            (1, Message::Have(Bytes::from(vec![9; 32]))),
-            (2, Stat { path: vec![], no_follow: true }.into()),
-        ]
-    }
-
-    fn wire(messages: &[(u32, Message)]) -> Vec<u8> {
-        let mut out = BytesMut::from(&frame::preface()[..]);
-        for (op, message) in messages {
-            message.encode(*op, &mut out);
-        }
-        out.to_vec()
-    }
-
-    async fn read_all<R: AsyncRead + Unpin>(io: R, count: usize) -> Vec<(u32, Message)> {
-        let mut rx = Receiver::new(io);
-        rx.logged_in();
-        let mut seen = Vec::new();
-        for _ in 0..count {
-            seen.push(rx.next().await.unwrap());
-        }
-        seen
-    }
-
-    #[tokio::test]
-    async fn glued_into_one_read_every_message_comes_out_alone() {
-        let all = samples();
-        assert_eq!(read_all(&wire(&all)[..], all.len()).await, all);
-    }
-
-    #[tokio::test]
-    async fn cut_at_every_byte_every_message_comes_out_whole() {
-        let all = samples();
-        let bytes = wire(&all);
-        for cut in 0..=bytes.len() {
-            let (first, second) = bytes.split_at(cut);
-            assert_eq!(read_all(first.chain(second), all.len()).await, all, "cut at {cut}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_message_survives_a_pipe_of_one_byte_and_a_reader_that_gives_up_at_every_await() {
-        let all = samples();
-        let bytes = wire(&all);
-        let (mut a, b) = tokio::io::duplex(1);
-        let feed = tokio::spawn(async move {
-            a.write_all(&bytes).await.unwrap();
-            a
-        });
-        let mut rx = Receiver::new(b);
-        rx.logged_in();
-        let mut seen = Vec::new();
-        while seen.len() < all.len() {
-            tokio::select! {
-                biased;
-                message = rx.next() => seen.push(message.unwrap()),
-                () = tokio::task::yield_now() => {}
-            }
-        }
-        assert_eq!(seen, all);
-        drop(feed.await.unwrap());
-    }
-
-    #[tokio::test]
-    async fn every_truncation_is_an_error_never_a_message() {
-        let all = samples();
-        let bytes = wire(&all[..1]);
-        for cut in 0..bytes.len() {
-            let mut rx = Receiver::new(&bytes[..cut]);
-            assert_eq!(rx.next().await.unwrap_err().status(), Status::Unavailable, "cut at {cut}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_claimed_gigabyte_is_refused_unread() {
-        let mut bytes = wire(&[]);
-        bytes.extend_from_slice(&[0x40, 0, 0, 0, Kind::Get as u8, 0, 0, 0, 1]);
-        let mut rx = Receiver::new(&bytes[..]);
-        assert_eq!(rx.next().await.unwrap_err().status(), Status::Protocol);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_silent_peer_is_given_up_after_45_seconds_and_alive_prevents_it() {
-        let (a, b) = tokio::io::duplex(1024);
-        let mut silent = Connection::new(a);
-        let start = Instant::now();
-        let error = silent.rx.next().await.unwrap_err();
-        assert_eq!(error.status(), Status::TimedOut);
-        assert_eq!(start.elapsed().as_secs(), 45);
-        drop((silent, b));
-
-        let (a, b) = tokio::io::duplex(1024);
-        let (mut waiting, other) = (Connection::new(a), Connection::new(b));
-        assert!(
-            timeout(Duration::from_secs(600), waiting.rx.next()).await.is_err(),
-            "still waiting, still alive"
-        );
-        drop(other);
-    }
-
-    #[tokio::test]
-    async fn a_flood_of_alive_ends_the_connection() {
-        let mut bytes = wire(&[]);
-        for _ in 0..100_000 {
-            bytes.extend_from_slice(&encode(0, &Message::Alive));
-        }
-        let mut rx = Receiver::new(&bytes[..]);
-        assert_eq!(rx.next().await.unwrap_err().status(), Status::Protocol);
-    }
-}
+#[path = "connection_tests.rs"]
+mod tests;

@@ -1,0 +1,118 @@
+use super::*;
+use crate::error::Status;
+use crate::wire::message::{Get, Hello, Stat};
+
+fn samples() -> Vec<(u32, Message)> {
+    vec![
+        (0, Hello { software: "x".into(), ..Hello::default() }.into()),
+        (1, Get { path: b"a/b".to_vec(), digest: 1 }.into()),
+        (1, Message::Data(Bytes::from(vec![7; 300]))),
+        (1, Message::Cancel),
+        (1, Message::Have(Bytes::from(vec![9; 32]))),
+        (2, Stat { path: vec![], no_follow: true }.into()),
+    ]
+}
+
+fn wire(messages: &[(u32, Message)]) -> Vec<u8> {
+    let mut out = BytesMut::from(&frame::preface()[..]);
+    for (op, message) in messages {
+        message.encode(*op, &mut out);
+    }
+    out.to_vec()
+}
+
+async fn read_all<R: AsyncRead + Unpin>(io: R, count: usize) -> Vec<(u32, Message)> {
+    let mut rx = Receiver::new(io, Activity::default());
+    rx.logged_in();
+    let mut seen = Vec::new();
+    for _ in 0..count {
+        seen.push(rx.next().await.unwrap());
+    }
+    seen
+}
+
+#[tokio::test]
+async fn glued_into_one_read_every_message_comes_out_alone() {
+    let all = samples();
+    assert_eq!(read_all(&wire(&all)[..], all.len()).await, all);
+}
+
+#[tokio::test]
+async fn cut_at_every_byte_every_message_comes_out_whole() {
+    let all = samples();
+    let bytes = wire(&all);
+    for cut in 0..=bytes.len() {
+        let (first, second) = bytes.split_at(cut);
+        assert_eq!(read_all(first.chain(second), all.len()).await, all, "cut at {cut}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_survives_a_pipe_of_one_byte_and_a_reader_that_gives_up_at_every_await() {
+    let all = samples();
+    let bytes = wire(&all);
+    let (mut a, b) = tokio::io::duplex(1);
+    let feed = tokio::spawn(async move {
+        a.write_all(&bytes).await.unwrap();
+        a
+    });
+    let mut rx = Receiver::new(b, Activity::default());
+    rx.logged_in();
+    let mut seen = Vec::new();
+    while seen.len() < all.len() {
+        tokio::select! {
+            biased;
+            message = rx.next() => seen.push(message.unwrap()),
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    assert_eq!(seen, all);
+    drop(feed.await.unwrap());
+}
+
+#[tokio::test]
+async fn every_truncation_is_an_error_never_a_message() {
+    let all = samples();
+    let bytes = wire(&all[..1]);
+    for cut in 0..bytes.len() {
+        let mut rx = Receiver::new(&bytes[..cut], Activity::default());
+        assert_eq!(rx.next().await.unwrap_err().status(), Status::Unavailable, "cut at {cut}");
+    }
+}
+
+#[tokio::test]
+async fn a_claimed_gigabyte_is_refused_unread() {
+    let mut bytes = wire(&[]);
+    bytes.extend_from_slice(&[0x40, 0, 0, 0, Kind::Get as u8, 0, 0, 0, 1]);
+    let mut rx = Receiver::new(&bytes[..], Activity::default());
+    assert_eq!(rx.next().await.unwrap_err().status(), Status::Protocol);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_peer_is_given_up_after_45_seconds_and_alive_prevents_it() {
+    let (a, b) = tokio::io::duplex(1024);
+    let mut silent = Connection::new(a);
+    let start = Instant::now();
+    let error = silent.rx.next().await.unwrap_err();
+    assert_eq!(error.status(), Status::TimedOut);
+    assert_eq!(start.elapsed().as_secs(), 45);
+    drop((silent, b));
+
+    let (a, b) = tokio::io::duplex(1024);
+    let (mut waiting, other) = (Connection::new(a), Connection::new(b));
+    assert!(
+        timeout(Duration::from_secs(600), waiting.rx.next()).await.is_err(),
+        "still waiting, still alive"
+    );
+    drop(other);
+}
+
+#[tokio::test]
+async fn a_flood_of_alive_ends_the_connection() {
+    let mut bytes = wire(&[]);
+    for _ in 0..100_000 {
+        bytes.extend_from_slice(&encode(0, &Message::Alive));
+    }
+    let mut rx = Receiver::new(&bytes[..], Activity::default());
+    assert_eq!(rx.next().await.unwrap_err().status(), Status::Protocol);
+}
