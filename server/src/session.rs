@@ -1,0 +1,232 @@
+//! One session: login, then one operation after the other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ft_protocol::auth::Rights;
+use ft_protocol::display::Escaped;
+use ft_protocol::fs::Root;
+use ft_protocol::wire::message::{End, Welcome};
+use ft_protocol::wire::{Connection, Message};
+use ft_protocol::{Error, Failure, Result, Status};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout_at;
+use tokio_util::sync::CancellationToken;
+
+use crate::digests::Digests;
+use crate::login::{self, Candidate, Login};
+use crate::policy;
+use crate::registry::Entered;
+use crate::server::Server;
+use crate::verbs::{self, Verb};
+
+/// How long the peer may take to read our last words.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// The two ways in which a server ends its sessions.
+pub(crate) struct Stop {
+    /// No further operation begins.
+    pub(crate) drain: CancellationToken,
+    /// The running operation ends too.
+    pub(crate) kill: CancellationToken,
+}
+
+/// What a session may see and do.
+pub(crate) struct Scope {
+    /// The account's name; part of the name of partial files.
+    pub(crate) user: String,
+    /// Everything that it can see.
+    pub(crate) root: Root,
+    /// What it may do.
+    pub(crate) rights: Rights,
+}
+
+/// What ends a session that the peer did not end.
+enum Ended {
+    Stopped,
+    Failed(Error),
+}
+
+impl From<Error> for Ended {
+    fn from(error: Error) -> Self {
+        Ended::Failed(error)
+    }
+}
+
+/// Runs a session over TLS from HELLO to its end.
+pub(crate) async fn run<S>(server: Arc<Server>, stream: S, candidate: Candidate, stop: Stop)
+where
+    S: AsyncRead + AsyncWrite + Send + 'static,
+{
+    let mut conn = Connection::new(stream);
+    let source = candidate.source;
+    let entered = {
+        let gone = candidate.applicant.gone.clone();
+        let in_time = timeout_at(candidate.deadline, enter(&server, &mut conn, &candidate, &stop));
+        match gone.run_until_cancelled(in_time).await {
+            Some(Ok(entered)) => entered,
+            Some(Err(_)) => Err(Error::local(Status::TimedOut, "no login in time")),
+            None => Err(Error::local(Status::Unavailable, "too many connections before login; try again")),
+        }
+    };
+    drop(candidate);
+    let (scope, entered) = match entered {
+        Ok(entered) => entered,
+        Err(error) => {
+            tracing::info!(%source, %error, "no login");
+            say_goodbye(conn, &error.failure()).await;
+            return;
+        }
+    };
+    let session = Session { scope, digests: &server.digests, stall: server.limits.stall_timeout };
+    session.run_to_end(conn, stop).await;
+    drop(entered);
+    tracing::info!(%source, user = session.scope.user, "session ended");
+}
+
+/// Runs a session whose peer needs no login: over standard input and output, started through ssh.
+pub(crate) async fn run_trusted<S>(stream: S, scope: Scope, stall: Duration, stop: Stop)
+where
+    S: AsyncRead + AsyncWrite + Send + 'static,
+{
+    let mut conn = Connection::new(stream);
+    let digests = Digests::default();
+    let welcome = Welcome { rights: scope.rights.bits() };
+    let greeted = async {
+        login::greet(&mut conn).await?;
+        conn.tx.send(0, welcome).await
+    };
+    match greeted.await {
+        Ok(()) => {
+            conn.rx.logged_in();
+            Session { scope, digests: &digests, stall }.run_to_end(conn, stop).await;
+        }
+        Err(error) => say_goodbye(conn, &error.failure()).await,
+    }
+}
+
+async fn enter<S>(
+    server: &Arc<Server>,
+    conn: &mut Connection<S>,
+    candidate: &Candidate,
+    stop: &Stop,
+) -> Result<(Scope, Entered)>
+where
+    S: AsyncRead + AsyncWrite + Send + 'static,
+{
+    let Login { account, key, how } = login::login(server, conn, candidate).await?;
+    let entered = server.registry.enter(key, stop.kill.clone()).await;
+    let path = account.root.clone().unwrap_or_else(|| server.root.clone());
+    let root = tokio::task::spawn_blocking(move || Root::open(&path)).await;
+    let root = match root {
+        Ok(Ok(root)) => root,
+        failed => {
+            tracing::error!(user = account.name, ?failed, "the root of the account cannot be opened");
+            return Err(Error::local(Status::Failed, "the account's root directory is missing on the server"));
+        }
+    };
+    conn.tx.send(0, Welcome { rights: account.rights.bits() }).await?;
+    conn.rx.logged_in();
+    tracing::info!(source = %candidate.source, user = account.name, how, "login");
+    Ok((Scope { user: account.name, root, rights: account.rights }, entered))
+}
+
+struct Session<'a> {
+    scope: Scope,
+    digests: &'a Digests,
+    stall: Duration,
+}
+
+impl Session<'_> {
+    async fn run_to_end<S>(&self, mut conn: Connection<S>, stop: Stop)
+    where
+        S: AsyncRead + AsyncWrite + Send + 'static,
+    {
+        let ended = self.operations(&mut conn, &stop).await;
+        if matches!(&ended, Err(Ended::Failed(Error::Connection(_)))) || stop.kill.is_cancelled() {
+            conn.abort();
+        }
+        // Locks of the operation that was cut off are free once its blocking half has seen it.
+        conn.workers.close();
+        conn.workers.wait().await;
+        match ended {
+            Ok(()) | Err(Ended::Failed(Error::Connection(_))) => {}
+            Err(Ended::Stopped) => {
+                let why = Failure::new(Status::Unavailable, "the server ended the session; try again");
+                say_goodbye(conn, &why).await;
+            }
+            Err(Ended::Failed(error)) => {
+                tracing::warn!(user = self.scope.user, %error, "session failed");
+                say_goodbye(conn, &error.failure()).await;
+            }
+        }
+    }
+
+    async fn operations<S>(&self, conn: &mut Connection<S>, stop: &Stop) -> Result<(), Ended>
+    where
+        S: AsyncRead + AsyncWrite + Send + 'static,
+    {
+        let mut last = 0;
+        loop {
+            let (op, message) = tokio::select! {
+                biased;
+                () = stop.kill.cancelled() => return Err(Ended::Stopped),
+                () = stop.drain.cancelled() => return Err(Ended::Stopped),
+                message = conn.rx.next() => match message {
+                    Err(Error::Connection(_)) => return Ok(()),
+                    message => message?,
+                },
+            };
+            if op <= last {
+                if op == 0 && !matches!(message, Message::End(_)) {
+                    return Err(Error::protocol(format!("{} after login", message.kind().name())).into());
+                }
+                if op == 0 {
+                    return Ok(());
+                }
+                continue;
+            }
+            last = op;
+            let verb = Verb::from_request(message)?;
+            let outcome = tokio::select! {
+                biased;
+                () = stop.kill.cancelled() => return Err(Ended::Stopped),
+                outcome = self.operation(conn, op, verb) => outcome,
+            };
+            let failure = match outcome {
+                Ok(()) => Failure::new(Status::Ok, ""),
+                Err(error @ (Error::Connection(_) | Error::Protocol(_))) => return Err(error.into()),
+                Err(error) => error.failure(),
+            };
+            conn.tx.send(op, End { status: failure.status as u32, message: failure.message }).await?;
+        }
+    }
+
+    async fn operation<S>(&self, conn: &mut Connection<S>, op: u32, verb: Verb) -> Result<()>
+    where
+        S: AsyncRead + AsyncWrite + Send + 'static,
+    {
+        let (name, path) = (verb.name(), Escaped::new(verb.path()).to_string());
+        let outcome = match policy::authorize(&verb, self.scope.rights) {
+            Ok(()) => {
+                let activity = conn.tx.activity().clone();
+                activity.watch(self.stall, verbs::run(conn, op, &self.scope, self.digests, verb)).await
+            }
+            Err(error) => Err(error),
+        };
+        match &outcome {
+            Ok(()) => tracing::info!(user = self.scope.user, verb = name, path, "done"),
+            Err(error) => tracing::info!(user = self.scope.user, verb = name, path, %error, "failed"),
+        }
+        outcome
+    }
+}
+
+async fn say_goodbye<S>(conn: Connection<S>, why: &Failure)
+where
+    S: AsyncRead + AsyncWrite + Send + 'static,
+{
+    let end = End { status: why.status as u32, message: why.message.clone() };
+    let _ = tokio::time::timeout(FAREWELL, conn.tx.send(0, end)).await;
+    conn.close(FAREWELL).await;
+}

@@ -1,0 +1,111 @@
+//! What a client can ask for: one file a verb.
+
+mod change;
+mod get;
+mod list;
+mod put;
+mod sum;
+
+use ft_protocol::wire::message::{Get, List, MakeDir, Put, Remove, Rename, Stat, Sum};
+use ft_protocol::wire::{Connection, Message};
+use ft_protocol::{Error, Result, Status};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::digests::Digests;
+use crate::session::Scope;
+
+/// A request.
+pub(crate) enum Verb {
+    Get(Get),
+    Put(Put),
+    List(List),
+    Stat(Stat),
+    Sum(Sum),
+    MakeDir(MakeDir),
+    Remove(Remove),
+    Rename(Rename),
+}
+
+impl Verb {
+    /// The request in a message that begins an operation.
+    pub(crate) fn from_request(message: Message) -> Result<Self> {
+        Ok(match message {
+            Message::Get(get) => Verb::Get(get),
+            Message::Put(put) => Verb::Put(put),
+            Message::List(list) => Verb::List(list),
+            Message::Stat(stat) => Verb::Stat(stat),
+            Message::Sum(sum) => Verb::Sum(sum),
+            Message::MakeDir(make_dir) => Verb::MakeDir(make_dir),
+            Message::Remove(remove) => Verb::Remove(remove),
+            Message::Rename(rename) => Verb::Rename(rename),
+            other => return Err(Error::protocol(format!("{} is no request", other.kind().name()))),
+        })
+    }
+
+    /// Its name as users know it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Verb::Get(_) => "get",
+            Verb::Put(_) => "put",
+            Verb::List(_) => "ls",
+            Verb::Stat(_) => "stat",
+            Verb::Sum(_) => "sum",
+            Verb::MakeDir(_) => "mkdir",
+            Verb::Remove(_) => "rm",
+            Verb::Rename(_) => "mv",
+        }
+    }
+
+    /// The path that it is about, as it came; for logs.
+    pub(crate) fn path(&self) -> &[u8] {
+        match self {
+            Verb::Get(get) => &get.path,
+            Verb::Put(put) => &put.path,
+            Verb::List(list) => &list.path,
+            Verb::Stat(stat) => &stat.path,
+            Verb::Sum(sum) => &sum.path,
+            Verb::MakeDir(make_dir) => &make_dir.path,
+            Verb::Remove(remove) => &remove.path,
+            Verb::Rename(rename) => &rename.from,
+        }
+    }
+}
+
+/// Runs a verb that the policy allows. The caller ends the operation.
+pub(crate) async fn run<S>(
+    conn: &mut Connection<S>,
+    op: u32,
+    scope: &Scope,
+    digests: &Digests,
+    verb: Verb,
+) -> Result<()>
+where
+    S: AsyncRead + AsyncWrite + Send + 'static,
+{
+    match verb {
+        Verb::Get(get) => get::run(conn, op, scope, digests, &get).await,
+        Verb::Put(put) => put::run(conn, op, scope, put).await,
+        Verb::List(list) => list::run(conn, op, scope, &list).await,
+        Verb::Stat(stat) => list::stat(conn, op, scope, &stat).await,
+        Verb::Sum(sum) => sum::run(conn, op, scope, digests, &sum).await,
+        Verb::MakeDir(make_dir) => change::make_dir(conn, scope, &make_dir).await,
+        Verb::Remove(remove) => change::remove(conn, scope, &remove).await,
+        Verb::Rename(rename) => change::rename(conn, scope, &rename).await,
+    }
+}
+
+/// File-system work on a blocking thread; it belongs to the connection, so that the session ends after it.
+async fn blocking<S, T>(
+    conn: &Connection<S>,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T>
+where
+    T: Send + 'static,
+{
+    let busy = conn.tx.activity().busy();
+    let worked = conn.workers.spawn_blocking(move || {
+        let _busy = busy;
+        work()
+    });
+    worked.await.map_err(|error| Error::local(Status::Failed, format!("internal error: {error}")))?
+}
