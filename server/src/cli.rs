@@ -23,7 +23,7 @@ Examples:
   ftserver serve --root /srv/files --listen 0.0.0.0:26228    every address
   ftserver invite alice --address files.example.org          let a client in, once
 
-Exit codes: 0 done, 1 failed, 2 usage or configuration, 4 not found, 7 permission, 11 locked, 12 disk full"
+Exit codes: 0 done, 1 failed, 2 usage or configuration, 4 not found, 7 permission, 12 disk full"
 )]
 pub struct Cli {
     /// Where key, accounts and invites are kept [default: $XDG_STATE_HOME/ftserver]
@@ -204,8 +204,8 @@ impl RightsArgs {
 /// What `invite` is told.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The join string is all that standard output gets. It works once; whoever has it can join, so send it as
-you would send a password.
+The join string is all that standard output gets. It works once; whoever has it can join, so send
+it as you would send a password.
 
 Examples:
   ftserver invite alice --address files.example.org

@@ -275,6 +275,23 @@ fn a_key_that_others_can_read_is_refused() {
 }
 
 #[test]
+fn a_flag_wins_over_the_environment_and_that_over_the_file() {
+    let place = Place::new();
+    fs::write(place.path("ft.toml"), "root = '/root-of-the-file'\nlog_level = 'error'\n").unwrap();
+    let serve = |flags: &str, root: Option<&str>| {
+        let mut command = place.command(&format!("serve {flags}"));
+        command.env("FTSERVER_CONFIG", "ft.toml");
+        root.map(|root| command.env("FTSERVER_ROOT", root));
+        parts(command.output().unwrap()).2
+    };
+    assert!(serve("", None).contains("root /root-of-the-file: "));
+    assert!(serve("", Some("/root-of-env")).contains("root /root-of-env: "));
+    assert!(serve("--root /root-of-flag", Some("/root-of-env")).contains("root /root-of-flag: "));
+    let bad = place.command("serve").env("FTSERVER_LOG_LEVEL", "loud").output().unwrap();
+    assert_eq!(bad.status.code(), Some(2));
+}
+
+#[test]
 fn hostile_names_reach_no_terminal() {
     let place = Place::new();
     place.ok("user add alice --key key.pub");
@@ -292,6 +309,7 @@ fn every_command_has_help_a_page_and_completions() {
     for name in ["SERVE", "USER ADD", "USER PASSWD", "INVITE", "FINGERPRINT", "CHECK", "STDIO"] {
         assert!(page.contains(&format!(".SH FTSERVER {name}")), "{name}");
     }
+    assert!(page.contains(r"\&  ftserver user add alice \-\-key alice.pub"), "{page}");
     for line in ["serve", "user add", "user passwd", "invite", "check", "stdio"] {
         assert!(place.ok(&format!("{line} --help")).contains("Example"), "{line}");
     }

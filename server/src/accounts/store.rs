@@ -1,12 +1,13 @@
 //! The accounts on disk: one TOML file each, replaced atomically, read at every login.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use ft_protocol::auth::check_user_name;
 
 use super::{Account, AccountError};
 use crate::roots::canonical_root;
-use crate::state::{StateDir, StateLock};
+use crate::state::{StateDir, StateError, StateLock};
 
 const DIRECTORY: &str = "accounts";
 
@@ -57,7 +58,15 @@ impl Accounts {
 
     /// True where there is a file for an account of this name, whatever is in it.
     pub fn exists(&self, name: &str) -> Result<bool, AccountError> {
-        Ok(self.list()?.iter().any(|known| known == name))
+        if check_user_name(name).is_err() {
+            return Ok(false);
+        }
+        let path = self.path_of(name);
+        match path.symlink_metadata() {
+            Ok(_) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(StateError::io("look at", &path, &e).into()),
+        }
     }
 
     /// Adds an account; one that exists is never replaced, not even by another process at the same time.

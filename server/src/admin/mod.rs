@@ -124,7 +124,10 @@ fn of_invite(error: &InviteError) -> u8 {
 
 fn of_state(error: &StateError) -> u8 {
     match error {
-        StateError::Exposed { .. } | StateError::NoHome => exit::USAGE,
+        StateError::Exposed { .. }
+        | StateError::Foreign { .. }
+        | StateError::TooLarge(_)
+        | StateError::NoHome => exit::USAGE,
         StateError::System(e) => exit::exit_code(e.status()),
     }
 }

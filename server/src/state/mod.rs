@@ -42,6 +42,23 @@ pub enum StateError {
         /// What to give to chmod.
         fix: &'static str,
     },
+    /// It belongs to somebody else.
+    #[error(
+        "{} belongs to user id {owner}, which could not read what user id {ours} makes in it: run this as that \
+         user, such as `sudo -u '#{owner}' ftserver …`",
+        shown(.path)
+    )]
+    Foreign {
+        /// The state directory.
+        path: PathBuf,
+        /// User id of its owner.
+        owner: u32,
+        /// User id that this process has.
+        ours: u32,
+    },
+    /// A file is far larger than anything that belongs there.
+    #[error("{} is larger than 1 MiB: it cannot be what belongs there", shown(.0))]
+    TooLarge(PathBuf),
     /// There is no place for a default.
     #[error("no home directory to keep state in: give --state DIR")]
     NoHome,
@@ -83,10 +100,19 @@ impl StateDir {
         &self.0
     }
 
-    /// Makes the directory (mode 0700) where it is missing; refuses one that others can write.
+    /// Makes the directory (mode 0700) where it is missing; refuses one that others can write or own.
+    ///
+    /// Root could write into anybody's, but would leave files that their server cannot read; and to hand
+    /// them over would let that user steer root with links.
     pub fn ensure(&self) -> Result<(), StateError> {
         make_private(&self.0)?;
-        self.refuse_exposed()
+        self.refuse_exposed()?;
+        let meta = self.0.metadata().map_err(|e| StateError::io("look at", &self.0, &e))?;
+        let ours = rustix::process::geteuid().as_raw();
+        if meta.uid() == ours {
+            return Ok(());
+        }
+        Err(StateError::Foreign { path: self.0.clone(), owner: meta.uid(), ours })
     }
 
     /// Refuses a directory that others can write; one that does not exist is fine.
@@ -112,7 +138,6 @@ impl StateDir {
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
         let file = file.map_err(|e| fail(&e))?;
-        self.hand_over(&file).map_err(|e| fail(&e))?;
         file.lock().map_err(|e| fail(&e))?;
         Ok(StateLock { state: self.clone(), _file: file })
     }
@@ -150,8 +175,11 @@ impl StateDir {
         if mode & 0o077 != 0 {
             return Err(StateError::Exposed { path, mode, danger: "read", fix: "600" });
         }
+        if meta.len() > MAX_FILE {
+            return Err(StateError::TooLarge(path));
+        }
         // Room for all of it at once: a buffer that grows leaves copies of secrets behind.
-        let room = usize::try_from(meta.len().min(MAX_FILE)).unwrap_or_default() + 1;
+        let room = usize::try_from(meta.len()).unwrap_or_default() + 1;
         let mut text = Zeroizing::new(String::with_capacity(room));
         file.take(MAX_FILE).read_to_string(&mut text).map_err(fail)?;
         Ok(Some(text))
@@ -177,20 +205,6 @@ impl StateDir {
         names.sort();
         Ok(names)
     }
-
-    /// Gives what root made to the owner of the state directory: `sudo ftserver user add` must not leave
-    /// files that a server with an account of its own cannot read.
-    fn hand_over(&self, file: &File) -> io::Result<()> {
-        if !rustix::process::geteuid().is_root() {
-            return Ok(());
-        }
-        let owner = self.0.metadata()?;
-        let meta = file.metadata()?;
-        if (owner.uid(), owner.gid()) != (meta.uid(), meta.gid()) {
-            std::os::unix::fs::fchown(file, Some(owner.uid()), Some(owner.gid()))?;
-        }
-        Ok(())
-    }
 }
 
 /// Makes a directory and its parents where they are missing, the directory with mode 0700.
@@ -201,7 +215,9 @@ fn make_private(path: &Path) -> Result<(), StateError> {
     }
     match DirBuilder::new().mode(0o700).create(path) {
         // The umask may have taken bits from the owner too.
-        Ok(()) => std::fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(|e| fail(&e)),
+        Ok(()) => std::fs::set_permissions(path, Permissions::from_mode(0o700))
+            .and_then(|()| store::sync_parent(path))
+            .map_err(|e| fail(&e)),
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         Err(e) => Err(fail(&e)),
     }
@@ -232,6 +248,17 @@ mod tests {
         std::fs::set_permissions(dir.path(), Permissions::from_mode(0o1777)).unwrap();
         let error = StateDir::new(Some(dir.path())).unwrap().ensure().unwrap_err();
         assert!(error.to_string().contains("chmod 700"), "{error}");
+    }
+
+    #[test]
+    fn a_directory_of_somebody_else_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        if std::os::unix::fs::chown(dir.path(), Some(12345), None).is_err() {
+            eprintln!("skipped: only root can give a directory away");
+            return;
+        }
+        let error = StateDir::new(Some(dir.path())).unwrap().lock().unwrap_err();
+        assert!(error.to_string().contains("sudo -u '#12345'"), "{error}");
     }
 
     #[test]

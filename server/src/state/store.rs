@@ -15,7 +15,7 @@ impl StateLock {
     pub(crate) fn create(&self, name: &Path, bytes: &[u8]) -> Result<bool, StateError> {
         let path = self.state.path().join(name);
         let fail = |e: &io::Error| StateError::io("write", &path, e);
-        let staged = Staged::new(self, &path, bytes).map_err(|e| fail(&e))?;
+        let staged = Staged::new(&path, bytes).map_err(|e| fail(&e))?;
         // A link never replaces, whatever other programs do here.
         match std::fs::hard_link(&staged.path, &path) {
             Ok(()) => {}
@@ -31,7 +31,7 @@ impl StateLock {
     pub(crate) fn replace(&self, name: &Path, bytes: &[u8]) -> Result<(), StateError> {
         let path = self.state.path().join(name);
         let fail = |e: io::Error| StateError::io("write", &path, &e);
-        let staged = Staged::new(self, &path, bytes).map_err(fail)?;
+        let staged = Staged::new(&path, bytes).map_err(fail)?;
         std::fs::rename(&staged.path, &path).map_err(fail)?;
         sync_parent(&path).map_err(fail)
     }
@@ -52,7 +52,6 @@ impl StateLock {
         let path = self.state.path().join(name);
         let fail = |e: io::Error| StateError::io("make", &path, &e);
         make_private(&path)?;
-        self.state.hand_over(&File::open(&path).map_err(fail)?).map_err(fail)?;
         for entry in path.read_dir().map_err(fail)? {
             let entry = entry.map_err(fail)?;
             if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
@@ -69,14 +68,13 @@ struct Staged {
 }
 
 impl Staged {
-    fn new(lock: &StateLock, target: &Path, bytes: &[u8]) -> io::Result<Self> {
+    fn new(target: &Path, bytes: &[u8]) -> io::Result<Self> {
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(|e| io::Error::other(e.to_string()))?;
         let name = format!("{UNFINISHED}{}", data_encoding::HEXLOWER.encode(&random));
         let path = target.with_file_name(name);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         let staged = Self { path };
-        lock.state.hand_over(&file)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         Ok(staged)
@@ -90,7 +88,8 @@ impl Drop for Staged {
     }
 }
 
-fn sync_parent(path: &Path) -> io::Result<()> {
+/// Makes what happened to the entry `path` durable.
+pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
 }
 
