@@ -69,7 +69,17 @@ mod tests {
 
     fn meta(ino: u64, secs: i64) -> Meta {
         let time = Mtime { secs, nanos: 0 };
-        Meta { kind: Kind::File, size: 1, mtime: time, ctime: time, mode: 0, dev: 1, ino, nlink: 1, blocks: 1 }
+        Meta {
+            kind: Kind::File,
+            size: 1,
+            mtime: time,
+            ctime: time,
+            mode: 0,
+            dev: 1,
+            ino,
+            nlink: 1,
+            blocks: 1,
+        }
     }
 
     #[test]

@@ -20,7 +20,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `stop` is cancelled, then lets running operations finish for at most the drain timeout;
 /// cancelling `kill` ends them at once.
-pub async fn serve(listener: TcpListener, server: Arc<Server>, stop: CancellationToken, kill: CancellationToken) {
+pub async fn serve(
+    listener: TcpListener,
+    server: Arc<Server>,
+    stop: CancellationToken,
+    kill: CancellationToken,
+) {
     let sessions = TaskTracker::new();
     let watch = tokio::spawn(Arc::clone(&server).watch_accounts(kill.clone()));
     while let Some((stream, peer)) = stop.run_until_cancelled(accept(&listener)).await {
@@ -71,10 +76,8 @@ async fn handle(server: Arc<Server>, stream: TcpStream, peer: SocketAddr, stop: 
     let deadline = Instant::now() + server.limits.login_timeout;
     let applicant = server.admission.enter(peer.ip().to_canonical());
     let gone = applicant.gone.clone();
-    let secured = gone.run_until_cancelled(timeout_at(
-        deadline,
-        tls::accept(&server.acceptor, stream, server.fingerprint),
-    ));
+    let secured = gone
+        .run_until_cancelled(timeout_at(deadline, tls::accept(&server.acceptor, stream, server.fingerprint)));
     match secured.await {
         Some(Ok(Ok((stream, binding)))) => {
             let candidate = Candidate { source: peer.ip().to_canonical(), binding, deadline, applicant };

@@ -36,7 +36,11 @@ pub(crate) struct Login {
 }
 
 /// Reads HELLO and one attempt. Nothing that was pipelined behind a failed attempt is read.
-pub(crate) async fn login<S>(server: &Arc<Server>, conn: &mut Connection<S>, candidate: &Candidate) -> Result<Login>
+pub(crate) async fn login<S>(
+    server: &Arc<Server>,
+    conn: &mut Connection<S>,
+    candidate: &Candidate,
+) -> Result<Login>
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
@@ -66,7 +70,11 @@ where
 async fn by_key(server: &Arc<Server>, binding: &Binding, auth: AuthKey) -> Result<Account> {
     let key = binding.verify(&auth.user, &auth.key, &auth.signature)?;
     let account = load(server, &auth.user).await?.ok_or_else(login_failed)?;
-    if account.keys.iter().any(|known| known.key_data() == key.key_data()) { Ok(account) } else { Err(login_failed()) }
+    if account.keys.iter().any(|known| known.key_data() == key.key_data()) {
+        Ok(account)
+    } else {
+        Err(login_failed())
+    }
 }
 
 async fn by_password(server: &Arc<Server>, source: IpAddr, auth: AuthPassword) -> Result<Account> {
@@ -94,7 +102,9 @@ async fn by_invite(server: &Arc<Server>, candidate: &Candidate, auth: AuthInvite
     let secret = Zeroizing::new(auth.secret);
     refuse_while_paused(server, candidate.source)?;
     let key: PublicKey = candidate.binding.verify(&auth.user, &auth.key, &auth.signature)?;
-    let Ok(secret) = <[u8; 32]>::try_from(secret.as_slice()).map(Zeroizing::new) else { return Err(login_failed()) };
+    let Ok(secret) = <[u8; 32]>::try_from(secret.as_slice()).map(Zeroizing::new) else {
+        return Err(login_failed());
+    };
     let store = Arc::clone(server);
     let redeemed = blocking(move || store.invites.redeem(&secret, &key)).await?;
     match redeemed {

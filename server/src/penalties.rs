@@ -50,7 +50,8 @@ impl Penalties {
         }
         penalty.guesses = penalty.guesses.saturating_add(1);
         let doublings = penalty.guesses.saturating_sub(FREE).min(10);
-        let pause = if doublings == 0 { Duration::ZERO } else { Duration::from_secs(1 << doublings).min(LONGEST) };
+        let pause =
+            if doublings == 0 { Duration::ZERO } else { Duration::from_secs(1 << doublings).min(LONGEST) };
         penalty.until = now + pause;
     }
 }

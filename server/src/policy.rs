@@ -29,7 +29,8 @@ pub(crate) fn authorize(verb: &Verb, rights: Rights) -> Result<()> {
         Need::All(needed) if rights.contains(needed) => Ok(()),
         Need::AnyOf(needed) if rights.intersects(needed) => Ok(()),
         Need::All(needed) => {
-            let missing: Vec<_> = needed.names().filter(|name| !rights.names().any(|has| has == *name)).collect();
+            let missing: Vec<_> =
+                needed.names().filter(|name| !rights.names().any(|has| has == *name)).collect();
             Err(denied(verb.name(), &missing.join(" and ")))
         }
         Need::AnyOf(needed) => Err(denied(verb.name(), &needed.names().collect::<Vec<_>>().join(" or "))),
@@ -41,11 +42,15 @@ pub(crate) fn may_place(exists: bool, rights: Rights, shown: impl std::fmt::Disp
     match exists {
         true if !rights.contains(Rights::OVERWRITE) => Err(Error::local(
             Status::Denied,
-            format!("'{shown}' exists and the account lacks the right 'overwrite'; choose another name or ask the server's operator"),
+            format!(
+                "'{shown}' exists and the account lacks the right 'overwrite'; choose another name or ask the server's operator"
+            ),
         )),
         false if !rights.contains(Rights::CREATE) => Err(Error::local(
             Status::Denied,
-            format!("'{shown}' does not exist and the account lacks the right 'create'; ask the server's operator"),
+            format!(
+                "'{shown}' does not exist and the account lacks the right 'create'; ask the server's operator"
+            ),
         )),
         _ => Ok(()),
     }
@@ -54,7 +59,9 @@ pub(crate) fn may_place(exists: bool, rights: Rights, shown: impl std::fmt::Disp
 fn denied(verb: &str, missing: &str) -> Error {
     Error::local(
         Status::Denied,
-        format!("{verb}: the account lacks the right {missing}; ask the server's operator ('ftserver user show')"),
+        format!(
+            "{verb}: the account lacks the right {missing}; ask the server's operator ('ftserver user show')"
+        ),
     )
 }
 
@@ -79,8 +86,7 @@ mod tests {
             let rights = Rights::from_bits(bits);
             let (read, create, overwrite, delete) =
                 (bits & 1 != 0, bits & 2 != 0, bits & 4 != 0, bits & 8 != 0);
-            let expected =
-                [read, create || overwrite, read, read, read, create, delete, delete && create];
+            let expected = [read, create || overwrite, read, read, read, create, delete, delete && create];
             for (verb, expected) in verbs.iter().zip(expected) {
                 let allowed = authorize(verb, rights);
                 assert_eq!(allowed.is_ok(), expected, "{} with {rights}", verb.name());

@@ -53,7 +53,10 @@ impl Registry {
 
     /// Ends every session of an account.
     pub(crate) fn end(&self, user: &str) {
-        self.sessions().iter().filter(|(key, _)| key.user == user).for_each(|(_, session)| session.end.cancel());
+        self.sessions()
+            .iter()
+            .filter(|(key, _)| key.user == user)
+            .for_each(|(_, session)| session.end.cancel());
     }
 
     fn sessions(&self) -> MutexGuard<'_, HashMap<SessionKey, Session>> {

@@ -122,7 +122,10 @@ where
         Ok(Ok(root)) => root,
         failed => {
             tracing::error!(user = account.name, ?failed, "the root of the account cannot be opened");
-            return Err(Error::local(Status::Failed, "the account's root directory is missing on the server"));
+            return Err(Error::local(
+                Status::Failed,
+                "the account's root directory is missing on the server",
+            ));
         }
     };
     conn.tx.send(0, Welcome { rights: account.rights.bits() }).await?;

@@ -95,10 +95,7 @@ where
 }
 
 /// File-system work on a blocking thread; it belongs to the connection, so that the session ends after it.
-async fn blocking<S, T>(
-    conn: &Connection<S>,
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T>
+async fn blocking<S, T>(conn: &Connection<S>, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T>
 where
     T: Send + 'static,
 {

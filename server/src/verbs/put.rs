@@ -39,7 +39,13 @@ where
 }
 
 /// Decides where the file goes and whether it may, before any content is read.
-fn prepare(root: &Root, user: &str, rights: Rights, put: &Put, info: &FileInfo) -> Result<(Sink, RemotePath)> {
+fn prepare(
+    root: &Root,
+    user: &str,
+    rights: Rights,
+    put: &Put,
+    info: &FileInfo,
+) -> Result<(Sink, RemotePath)> {
     let (dir, path, name) = place(root, rights, put)?;
     let standing = dir.lookup(&name)?;
     match standing.map(|meta| meta.kind) {
@@ -51,12 +57,16 @@ fn prepare(root: &Root, user: &str, rights: Rights, put: &Put, info: &FileInfo) 
         Some(Kind::File | Kind::Symlink) | None => {}
     }
     let may = match standing {
-        Some(_) if put.no_clobber => Err(Error::local(Status::Exists, format!("'{path}' exists and was not to be replaced"))),
+        Some(_) if put.no_clobber => {
+            Err(Error::local(Status::Exists, format!("'{path}' exists and was not to be replaced")))
+        }
         _ => policy::may_place(standing.is_some(), rights, &path),
     };
     // The answer to an earlier attempt of this run may have been lost after it had succeeded.
     let candidate = match standing {
-        Some(meta) if put.again && meta.kind == Kind::File && info.size == Some(meta.size) => open(&dir, &name),
+        Some(meta) if put.again && meta.kind == Kind::File && info.size == Some(meta.size) => {
+            open(&dir, &name)
+        }
         _ => None,
     };
     if let Err(error) = may
@@ -83,7 +93,8 @@ fn prepare(root: &Root, user: &str, rights: Rights, put: &Put, info: &FileInfo) 
 fn place(root: &Root, rights: Rights, put: &Put) -> Result<(Dir, RemotePath, Vec<u8>)> {
     let target = RemotePath::from_wire(&put.path)?;
     if put.parents {
-        let directory = if put.into { Some(target.clone()) } else { target.split_last().map(|(parent, _)| parent) };
+        let directory =
+            if put.into { Some(target.clone()) } else { target.split_last().map(|(parent, _)| parent) };
         if let Some(directory) = directory.filter(|directory| !directory.is_root()) {
             match root.stat(&directory, Links::Refuse) {
                 Err(error) if error.status() == Status::NotFound => {

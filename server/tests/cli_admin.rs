@@ -1,0 +1,330 @@
+//! The administration commands as a person meets them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::PathBuf;
+use std::process::{Output, Stdio};
+
+use ft_protocol::auth::JoinString;
+use ftserver::accounts::{Accounts, verify_password};
+use ftserver::state::StateDir;
+
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti a@b\n";
+
+/// A directory with `state` (not made yet), `data` and `key.pub` in it.
+struct Place {
+    dir: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("data")).unwrap();
+        fs::write(dir.path().join("key.pub"), KEY).unwrap();
+        Self { dir }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn state(&self) -> StateDir {
+        StateDir::new(Some(&self.path("state"))).unwrap()
+    }
+
+    fn command(&self, line: &str) -> assert_cmd::Command {
+        let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_ftserver"));
+        command.current_dir(self.dir.path()).env_clear().env("FTSERVER_STATE", self.path("state"));
+        command.args(line.split_whitespace());
+        command
+    }
+
+    /// Runs a command line; returns exit code, standard output and standard error.
+    fn run(&self, line: &str) -> (i32, String, String) {
+        parts(self.command(line).output().unwrap())
+    }
+
+    fn ok(&self, line: &str) -> String {
+        let (code, out, err) = self.run(line);
+        assert_eq!(code, 0, "{line}: {err}");
+        out
+    }
+
+    /// Runs a command line that must fail with this exit code and say this.
+    fn refused(&self, line: &str, expected: i32, saying: &str) {
+        let (code, out, err) = self.run(line);
+        assert_eq!(code, expected, "{line}: {err}");
+        assert!(err.contains(saying), "{line}: {err}");
+        assert_eq!(out, "", "{line}");
+    }
+}
+
+fn parts(output: Output) -> (i32, String, String) {
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn an_account_from_its_first_day_to_its_last() {
+    let place = Place::new();
+    place.ok("user add alice --key key.pub --root data --allow read,write,delete");
+    assert_eq!(place.path("state").metadata().unwrap().mode() & 0o7777, 0o700);
+    assert_eq!(place.path("state/accounts").metadata().unwrap().mode() & 0o7777, 0o700);
+    assert_eq!(place.path("state/accounts/alice.toml").metadata().unwrap().mode() & 0o7777, 0o600);
+
+    let root = place.path("data").canonicalize().unwrap();
+    let line = format!("alice\tread,create,overwrite,delete\tkey\t{}\n", root.display());
+    assert_eq!(place.ok("user list"), line);
+    let shown = place.ok("user show alice");
+    assert!(
+        shown.contains("password: none") && shown.contains("key: SHA256:") && shown.contains("a@b"),
+        "{shown}"
+    );
+
+    place.command("user passwd alice").write_stdin("new secret\n").assert().success();
+    let account = Accounts::new(&place.state()).load("alice").unwrap().unwrap();
+    assert!(verify_password(account.password.as_ref(), b"new secret"));
+    assert_eq!(account.keys.len(), 1, "a new password keeps the keys");
+
+    place.refused("user add alice --key key.pub", 1, "user passwd alice");
+    place.ok("user remove alice");
+    assert_eq!(place.ok("user list"), "");
+    for command in ["show", "remove", "passwd"] {
+        place.refused(&format!("user {command} alice"), 4, "no account alice");
+    }
+}
+
+#[test]
+fn presets_and_defaults_grant_what_they_say() {
+    let place = Place::new();
+    for (name, options, rights) in [
+        ("a", "", "read,create,overwrite"),
+        ("b", "--read-only", "read"),
+        ("c", "--append-only", "read,create"),
+        ("d", "--allow delete", "delete"),
+    ] {
+        place.ok(&format!("user add {name} --key key.pub {options}"));
+        assert!(place.ok(&format!("user show {name}")).contains(&format!("rights: {rights}\n")));
+    }
+}
+
+#[test]
+fn exec_is_granted_with_a_warning() {
+    let place = Place::new();
+    let (code, _, err) = place.run("user add ops --key key.pub --allow read,exec");
+    assert_eq!(code, 0);
+    assert!(err.contains("server's own authority"), "{err}");
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_before_anything_is_written() {
+    let place = Place::new();
+    fs::write(place.path("key"), "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n").unwrap();
+    fs::write(place.path("rsa.pub"), "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQC a@b\n").unwrap();
+    fs::write(place.path("open"), "secret\n").unwrap();
+    fs::set_permissions(place.path("open"), fs::Permissions::from_mode(0o644)).unwrap();
+    for (line, code, saying) in [
+        ("user add alice", 2, "--key FILE"),
+        ("user add Alice --key key.pub", 2, "a-z, 0-9"),
+        ("user add ../alice --key key.pub", 2, "a-z, 0-9"),
+        ("user add alice --key key", 2, "ends in .pub"),
+        ("user add alice --key rsa.pub", 2, "ssh-keygen -t ed25519"),
+        ("user add alice --key none.pub", 4, "none.pub"),
+        ("user add alice --password-file open", 2, "chmod 600"),
+        ("user add alice --key - --password-file -", 2, "once"),
+        ("user add alice --key key.pub --allow read,admin", 2, "unknown right 'admin'"),
+        ("user add alice --key key.pub --root nowhere", 2, "nowhere"),
+        ("user add alice --key key.pub --root key.pub", 2, "not a directory"),
+        ("user add alice --key key.pub --root .", 2, "contains the state directory"),
+        ("user add alice --key key.pub --root /", 2, "contains the state directory"),
+        ("invite alice --expires 0s --address h", 2, "bad duration"),
+        ("invite alice --address -h", 2, "--address"),
+        ("invite alice --address h:0", 2, "HOST:PORT"),
+        ("serve", 2, "--root DIR"),
+        ("serve --root .", 2, "contains the state directory"),
+        ("serve --root data --listen localhost", 2, "127.0.0.1:26228"),
+        ("stdio --root nowhere", 2, "nowhere"),
+    ] {
+        place.refused(line, code, saying);
+    }
+    let state = place.path("state");
+    assert!(!state.join("accounts").exists() && !state.join("invites").exists());
+}
+
+#[test]
+fn a_password_comes_from_a_file_or_standard_input() {
+    let place = Place::new();
+    let mut options = fs::OpenOptions::new();
+    let mut file = options.write(true).create_new(true).mode(0o600).open(place.path("pw")).unwrap();
+    std::io::Write::write_all(&mut file, b" two\n\n").unwrap();
+    place.ok("user add file --password-file pw");
+    place.command("user add stdin --password-file -").write_stdin("secret").assert().success();
+    let accounts = Accounts::new(&place.state());
+    for (name, password) in [("file", &b" two\n"[..]), ("stdin", b"secret")] {
+        let account = accounts.load(name).unwrap().unwrap();
+        assert!(verify_password(account.password.as_ref(), password), "{name}");
+    }
+    for (bad, saying) in [(String::new(), "empty"), ("\n".into(), "empty"), ("x".repeat(1025), "1024 bytes")]
+    {
+        let output = place.command("user add bad --password-file -").write_stdin(bad).output().unwrap();
+        let (code, _, err) = parts(output);
+        assert!(code == 2 && err.contains(saying), "{code} {err}");
+    }
+}
+
+#[test]
+fn of_two_who_add_at_once_one_wins() {
+    let place = Place::new();
+    let start = |_| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ftserver"));
+        command.args(["user", "add", "alice", "--key", "key.pub", "--state", "state"]);
+        command.current_dir(place.dir.path()).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+    };
+    let children: Vec<_> = (0..4).map(start).collect();
+    let mut codes: Vec<i32> =
+        children.into_iter().map(|child| parts(child.wait_with_output().unwrap()).0).collect();
+    codes.sort_unstable();
+    assert_eq!(codes, [0, 1, 1, 1]);
+}
+
+#[test]
+fn an_invite_is_one_line_that_holds_everything() {
+    let place = Place::new();
+    place.refused("invite alice", 2, "--address HOST");
+    place.state().record_listen("0.0.0.0:4711".parse().unwrap()).unwrap();
+    place.refused("invite alice", 2, "every address");
+
+    let (code, out, err) = place.run("invite alice --address files.example.org --read-only");
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(out.lines().count(), 1);
+    let join: JoinString = out.parse().unwrap();
+    assert_eq!((join.user(), join.address()), ("alice", "files.example.org:4711"));
+    assert_eq!(place.ok("fingerprint"), format!("{}\n", join.fingerprint()));
+    assert!(err.contains("ftclient join") && !err.contains("ft-join-"), "{err}");
+
+    place.state().record_listen("[::1]:4712".parse().unwrap()).unwrap();
+    let (_, out, err) = place.run("invite bob");
+    assert_eq!(out.parse::<JoinString>().unwrap().address(), "[::1]:4712");
+    assert!(err.contains("only this machine"), "{err}");
+}
+
+#[test]
+fn an_invite_for_an_existing_account_changes_no_rights() {
+    let place = Place::new();
+    place.ok("user add alice --key key.pub --read-only");
+    place.refused("invite alice --address h --allow exec", 2, "keeps its rights");
+    place.refused("invite alice --address h --root data", 2, "keeps its rights");
+    place.ok("invite alice --address h");
+    let (_, _, err) = place.run("user remove alice");
+    assert!(err.contains("pending invites removed: 1"), "{err}");
+    assert_eq!(place.path("state/invites").read_dir().unwrap().count(), 0);
+}
+
+#[test]
+fn check_finds_every_error_and_its_line() {
+    let place = Place::new();
+    place.ok("user add alice --key key.pub");
+    place.ok("invite bob --address h");
+    fs::write(place.path("good.toml"), format!("root = '{}'\n", place.path("data").display())).unwrap();
+    let out = place.ok("check --config good.toml");
+    for line in ["configuration good.toml", "key SHA256:", "accounts: 1 of 1", "invites: 1 of 1"] {
+        assert!(out.contains(line), "{out}");
+    }
+
+    let account = place.path("state/accounts/alice.toml");
+    let text = fs::read_to_string(&account).unwrap();
+    fs::write(&account, format!("{text}adminn = true\n")).unwrap();
+    let invite = place.path("state/invites").read_dir().unwrap().next().unwrap().unwrap().path();
+    fs::write(&invite, "user = 'bob'\nforever = true\n").unwrap();
+    fs::copy(&account, place.path("state/accounts/Bad Name.toml")).unwrap();
+    fs::write(place.path("bad.toml"), "\nlogin_timeout = 'soon'\n").unwrap();
+    let (code, _, err) = place.run("check --config bad.toml");
+    assert_eq!(code, 2);
+    let line = text.lines().count() + 1;
+    for expected in [
+        format!("accounts/alice.toml:{line}: "),
+        "adminn".to_owned(),
+        format!("{}:2: ", invite.file_name().unwrap().display()),
+        "Bad Name.toml: ".to_owned(),
+        "bad.toml:2: ".to_owned(),
+        "check: 4 found wrong".to_owned(),
+    ] {
+        assert!(err.contains(&expected), "{expected} in {err}");
+    }
+}
+
+#[test]
+fn check_makes_nothing() {
+    let place = Place::new();
+    place.ok("check");
+    assert!(!place.path("state").exists());
+}
+
+#[test]
+fn a_key_that_others_can_read_is_refused() {
+    let place = Place::new();
+    place.ok("fingerprint");
+    let key = place.path("state/server.key");
+    assert_eq!(key.metadata().unwrap().mode() & 0o7777, 0o600);
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    for line in ["fingerprint", "invite alice --address h", "serve --root data"] {
+        place.refused(line, 2, "chmod 600");
+    }
+    assert_eq!(place.run("check").0, 2);
+}
+
+#[test]
+fn a_flag_wins_over_the_environment_and_that_over_the_file() {
+    let place = Place::new();
+    fs::write(place.path("ft.toml"), "root = '/root-of-the-file'\nlog_level = 'error'\n").unwrap();
+    let serve = |flags: &str, root: Option<&str>| {
+        let mut command = place.command(&format!("serve {flags}"));
+        command.env("FTSERVER_CONFIG", "ft.toml");
+        root.map(|root| command.env("FTSERVER_ROOT", root));
+        parts(command.output().unwrap()).2
+    };
+    assert!(serve("", None).contains("root /root-of-the-file: "));
+    assert!(serve("", Some("/root-of-env")).contains("root /root-of-env: "));
+    assert!(serve("--root /root-of-flag", Some("/root-of-env")).contains("root /root-of-flag: "));
+    let bad = place.command("serve").env("FTSERVER_LOG_LEVEL", "loud").output().unwrap();
+    assert_eq!(bad.status.code(), Some(2));
+}
+
+#[test]
+fn hostile_names_reach_no_terminal() {
+    let place = Place::new();
+    place.ok("user add alice --key key.pub");
+    let account = place.path("state/accounts/alice.toml");
+    fs::write(&account, "\"\\u001b[2J\\n\" = 1\n").unwrap();
+    let (code, _, err) = place.run("user show alice");
+    assert_eq!(code, 2);
+    assert!(!err.contains('\x1b') && err.lines().count() == 1, "{err:?}");
+}
+
+#[test]
+fn every_command_has_help_a_page_and_completions() {
+    let place = Place::new();
+    let page = place.ok("man");
+    for name in ["SERVE", "USER ADD", "USER PASSWD", "INVITE", "FINGERPRINT", "CHECK", "STDIO"] {
+        assert!(page.contains(&format!(".SH FTSERVER {name}")), "{name}");
+    }
+    assert!(page.contains(r"\&  ftserver user add alice \-\-key alice.pub"), "{page}");
+    for line in ["serve", "user add", "user passwd", "invite", "check", "stdio"] {
+        assert!(place.ok(&format!("{line} --help")).contains("Example"), "{line}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(place.ok(&format!("completions {shell}")).contains("fingerprint"), "{shell}");
+    }
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_failure() {
+    let place = Place::new();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ftserver"));
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = command.current_dir(place.dir.path()).arg("man").stdout(writer).stderr(Stdio::piped());
+    let output = output.spawn().unwrap().wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+}
