@@ -7,6 +7,7 @@ compile_error!("ft runs on Linux on x86_64 and aarch64");
 pub mod auth;
 pub mod display;
 pub mod error;
+pub mod exit;
 pub mod path;
 
 pub use error::{Error, Failure, Result, Status};
