@@ -11,5 +11,7 @@ pub mod exit;
 mod files;
 pub mod glob;
 pub mod known_hosts;
+pub mod output;
+pub mod progress;
 pub mod retry;
 pub mod words;
