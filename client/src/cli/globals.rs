@@ -76,6 +76,11 @@ impl ConnectionArgs {
 }
 
 fn user(text: &str) -> Result<String, AddressError> {
+    // Whoever types 'ls -l nas:' must not list another host as the user 'nas:'.
+    if text.contains([':', '/']) {
+        let what = "-l is followed by a user name, which holds no ':' or '/'; a long listing is 'ls --long'";
+        return Err(AddressError(what.into()));
+    }
     crate::address::check_user(text).map(|()| text.to_owned())
 }
 

@@ -11,13 +11,13 @@ use crate::address::RemoteOperand;
 
 /// List a directory, or show that files exist
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  ftclient ls nas:\n  ftclient ls -l 'nas:backup/*.iso'")]
+#[command(after_help = "Examples:\n  ftclient ls nas:\n  ftclient ls --long 'nas:backup/*.iso'")]
 pub(super) struct LsArgs {
     /// Remote directories, files or patterns [default: the root]
     #[arg(value_name = "REMOTE")]
     remotes: Vec<OsString>,
-    /// Mode, size and modification time before each name
-    #[arg(short, long)]
+    /// Mode, size and modification time before each name; -l is the user, here as everywhere
+    #[arg(long)]
     long: bool,
 }
 

@@ -28,7 +28,7 @@ pub(super) struct JoinArgs {
 pub(super) struct TrustArgs {
     /// A name of the configuration, or host[:port]
     #[arg(value_name = "HOST")]
-    host: HostSpec,
+    server: HostSpec,
     /// Forget the key
     #[arg(long)]
     forget: bool,
@@ -87,7 +87,7 @@ impl TrustArgs {
         if self.forget && connection.fingerprint.is_some() {
             return Err(UsageError::new("--forget and --fingerprint exclude each other; run trust twice"));
         }
-        Ok((TrustPlan { forget: self.forget }, self.host))
+        Ok((TrustPlan { forget: self.forget }, self.server))
     }
 }
 

@@ -72,7 +72,7 @@ fn candidates_come_in_the_documented_order() {
     let named = home.make_key("named");
     home.make_key("c/id_ed25519");
     home.make_key(".ssh/id_ed25519");
-    let all = home.collect(&[named.clone()], None, true);
+    let all = home.collect(std::slice::from_ref(&named), None, true);
     assert_eq!(shown(&all, &home), ["key named", "key c/id_ed25519", "key .ssh/id_ed25519"]);
     let password = PasswordSource::File("pw".into());
     let with_password = home.collect(&[named], Some(password), true);
