@@ -1,5 +1,6 @@
 //! Environment names of options. Each case runs in a process of its own, because all tests of one process share
 //! their environment.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
 use std::ffi::OsString;
 use std::process::Command;

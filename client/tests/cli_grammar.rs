@@ -1,4 +1,5 @@
 //! The command line as scripts rely on it.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;

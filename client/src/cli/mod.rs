@@ -35,7 +35,7 @@ Exit codes: 0 done and verified; 1 failure; 2 usage or configuration; 3 some fil
 
 /// Move files to and from an ftserver: encrypted, verified by digest, resumable
 #[derive(Debug, Parser)]
-#[command(name = "ftclient", version, after_help = REMOTES, subcommand_required = true, arg_required_else_help = true)]
+#[command(name = "ftclient", version, after_help = REMOTES, disable_help_subcommand = true, subcommand_required = true, arg_required_else_help = true)]
 struct Cli {
     #[command(flatten)]
     connection: ConnectionArgs,

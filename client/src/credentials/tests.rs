@@ -110,11 +110,20 @@ fn a_named_key_that_cannot_be_used_is_an_error_and_others_are_noted() {
 
 #[test]
 fn keys_of_another_type_are_refused_with_advice() {
+    use ssh_key::Mpint;
+    use ssh_key::private::{KeypairData, RsaKeypair, RsaPrivateKey};
+    use ssh_key::public::RsaPublicKey;
+    // The shape of an RSA key; the numbers open nothing.
+    let n = || Mpint::from_positive_bytes(&[5; 256]).unwrap();
+    let rsa = RsaKeypair {
+        public: RsaPublicKey { e: n(), n: n() },
+        private: RsaPrivateKey { d: n(), iqmp: n(), p: n(), q: n() },
+    };
+    let key = PrivateKey::new(KeypairData::Rsa(rsa), "old").unwrap();
     let home = home();
-    let key = "-----BEGIN OPENSSH PRIVATE KEY-----\n\
-        b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAaAAAABNlY2RzYS1zaGEyLW5pc3RwMjU2AAAA\n";
-    let path = home.secret("ecdsa", key, 0o600);
-    assert!(key_file::load(&path).is_err());
+    let path = home.secret("rsa", &key.to_openssh(ssh_key::LineEnding::LF).unwrap(), 0o600);
+    let error = key_file::load(&path).unwrap_err().to_string();
+    assert!(error.contains("only ssh-ed25519") && error.contains("ssh-keygen"), "{error}");
 }
 
 #[test]
@@ -182,4 +191,63 @@ fn nothing_shows_a_secret() {
     assert_eq!(format!("{candidate:?}"), format!("Candidate(key {})", home.at("k").display()));
     let command = Candidate::Password(PasswordSource::Command("echo hunter2".into()));
     assert!(!format!("{command:?} {command}").contains("hunter2"));
+}
+
+/// A length-prefixed string (RFC 4251, 5).
+fn string(bytes: &[u8]) -> Vec<u8> {
+    [&u32::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat()
+}
+
+/// An agent (draft-miller-ssh-agent) that holds one key and signs one message.
+fn agent(home: &Home, key: &PrivateKey) -> PathBuf {
+    use std::io::{Read, Write};
+    let socket = home.at("agent");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let blob = key.public_key().to_bytes().unwrap();
+    let data = SshSig::signed_data("ns", HashAlg::Sha512, b"message").unwrap();
+    let signature = key.sign("ns", HashAlg::Sha512, b"message").unwrap().signature_bytes().to_vec();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut length = [0; 4];
+            while stream.read_exact(&mut length).is_ok() {
+                let mut request = vec![0; u32::from_be_bytes(length) as usize];
+                stream.read_exact(&mut request).unwrap();
+                let answer = match request[0] {
+                    11 => [&[12, 0, 0, 0, 1], &string(&blob)[..], &string(b"held")].concat(),
+                    13 if request[1..] == [string(&blob), string(&data), vec![0; 4]].concat() => {
+                        let signature = [string(b"ssh-ed25519"), string(&signature)].concat();
+                        [vec![14], string(&signature)].concat()
+                    }
+                    _ => vec![5],
+                };
+                stream.write_all(&string(&answer)).unwrap();
+            }
+        }
+    });
+    socket
+}
+
+#[test]
+fn a_key_of_the_agent_signs_and_spares_the_passphrase() {
+    let home = home();
+    let key = load_or_make_client_key(&home.at("plain")).unwrap();
+    let socket = agent(&home, &key);
+    let kdf = ssh_key::Kdf::Bcrypt { salt: vec![7; 16], rounds: 1 };
+    let locked = key.encrypt_with(ssh_key::Cipher::Aes256Ctr, kdf, 7, "x").unwrap();
+    let locked = home.secret("locked", &locked.to_openssh(ssh_key::LineEnding::LF).unwrap(), 0o600);
+    home.make_key("c/id_ed25519");
+
+    let found = Candidates::collect(&endpoint(&[locked], None), &home.paths, Some(&socket), false).unwrap();
+    assert_eq!(shown(&found, &home), ["key of the agent 'held'", "key c/id_ed25519"]);
+    let signature = found.list[0].sign("ns", b"message").unwrap();
+    key.public_key().verify("ns", b"message", &signature).unwrap();
+    assert!(found.list[0].sign("ns", b"refused by the agent").is_err());
+}
+
+#[test]
+fn an_agent_that_is_gone_is_a_note() {
+    let home = home();
+    let gone = home.at("gone");
+    let found = Candidates::collect(&endpoint(&[], None), &home.paths, Some(&gone), false).unwrap();
+    assert!(found.list.is_empty() && found.notes[0].contains("ssh-agent"), "{:?}", found.notes);
 }
