@@ -82,7 +82,8 @@ impl Endpoint {
             password: options.password().or(entry_password),
             fingerprint: options.fingerprint.or_else(|| entry.fingerprint()),
             via,
-            name: HostSpec { user: None, ..spec }.to_string(),
+            // With the port, so that the advice 'ftclient trust NAME' means this very server.
+            name: HostSpec { user: None, port: spec.port.or(options.port), ..spec }.to_string(),
         };
         address::check_user(&endpoint.user).map_err(invalid("-l"))?;
         Ok(endpoint)
@@ -135,7 +136,7 @@ mod tests {
         assert_eq!(plain.password, Some(PasswordSource::File("/c/pw".into())));
 
         let given = resolve(None, &options, CONFIG).unwrap();
-        assert_eq!((given.port, given.user.as_str()), (7, "eve"));
+        assert_eq!((given.port, given.user.as_str(), given.name.as_str()), (7, "eve", "nas:7"));
         let typed = resolve(Some("bob@nas:8"), &options, CONFIG).unwrap();
         assert_eq!((typed.port, typed.user.as_str(), typed.name.as_str()), (8, "bob", "nas:8"));
     }

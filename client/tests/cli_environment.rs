@@ -30,13 +30,14 @@ fn probe() {
         Ok(invocation) => {
             let Plan::Get(plan) = invocation.plan else { panic!("not a get") };
             println!(
-                "named={:?} host={:?} port={:?} digest={:?} clobber={} accept={}",
+                "named={:?} host={:?} port={:?} digest={:?} clobber={} accept={} password={:?}",
                 invocation.host.map(|host| host.to_string()),
-                invocation.connection.host.map(|host| host.to_string()),
+                invocation.connection.host.as_ref().map(|host| host.to_string()),
                 invocation.connection.port,
                 plan.transfer.digest,
                 !plan.transfer.no_clobber,
                 invocation.connection.accept_new,
+                invocation.connection.password(),
             );
         }
         Err(Stop::Usage { message, .. }) => println!("refused: {message}"),
@@ -69,4 +70,12 @@ fn a_bad_variable_is_an_error() {
 fn no_variable_changes_what_a_run_means() {
     let text = parsed("ftclient get a", &[("FTCLIENT_NO_CLOBBER", "true"), ("FTCLIENT_ACCEPT_NEW", "true")]);
     assert!(text.contains("clobber=true accept=false"), "{text}");
+}
+
+#[test]
+fn a_typed_password_option_beats_the_variable_of_the_other_one() {
+    let environment = [("FTCLIENT_PASSWORD_FILE", "pw")];
+    let typed = parsed("ftclient get --password-command pass a", &environment);
+    assert!(typed.contains("password=Some(Command(\"pass\"))"), "{typed}");
+    assert!(parsed("ftclient get a", &environment).contains("password=Some(File(\"pw\"))"));
 }

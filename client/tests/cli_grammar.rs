@@ -177,6 +177,7 @@ fn bad_values_and_unknown_words_are_refused() {
         "rm nas:",
         "rm nas:/",
         "rm -r",
+        "ls --password-file a --password-command b",
         "mkdir nas:/",
         "mv nas: nas:a",
         "mv nas:a",

@@ -176,9 +176,24 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Sto
         }
     };
     let matches = command().try_get_matches_from(&args).map_err(from_clap)?;
-    let cli = Cli::from_arg_matches(&matches).map_err(from_clap)?;
+    let mut cli = Cli::from_arg_matches(&matches).map_err(from_clap)?;
     let explicit_host = cli.connection.host.clone().filter(|_| was_typed(&matches, "host"));
-    resolve(cli, explicit_host).map_err(|error| usage(format!("error: {}", Escaped::from(error.0.as_str()))))
+    one_password(&mut cli.connection, &matches)
+        .and_then(|()| resolve(cli, explicit_host))
+        .map_err(|error| usage(format!("error: {}", Escaped::from(error.0.as_str()))))
+}
+
+/// A typed password option beats the other one's variable; two typed ones exclude each other.
+fn one_password(connection: &mut ConnectionArgs, matches: &ArgMatches) -> Result<(), UsageError> {
+    match (was_typed(matches, "password_file"), was_typed(matches, "password_command")) {
+        (true, true) => {
+            return Err(UsageError::new("--password-file and --password-command exclude each other"));
+        }
+        (false, true) => connection.password_file = None,
+        (true, false) => connection.password_command = None,
+        (false, false) => {}
+    }
+    Ok(())
 }
 
 fn resolve(cli: Cli, explicit_host: Option<HostSpec>) -> Result<Invocation, UsageError> {
