@@ -67,14 +67,32 @@ fn an_unknown_total_shows_what_has_come() {
     assert!(term.contents().contains("3.00 KiB"), "{}", term.contents());
 }
 
+/// Records what the terminal shows at the moment of each write.
+struct Watch(InMemoryTerm, Buffer);
+
+impl Write for Watch {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        write!(self.1, "[{}]", self.0.contents())?;
+        self.1.write(bytes)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 #[test]
-fn a_line_printed_meanwhile_stays_whole() {
-    let term = InMemoryTerm::new(5, 120);
-    let (progress, buffer) = bar(&term);
-    let Shown::Bar(bar) = &progress.0.shown else { panic!("no bar") };
+fn the_bar_is_out_of_the_way_while_a_line_is_printed() {
+    let (term, buffer) = (InMemoryTerm::new(5, 120), Buffer::default());
+    let watch = || Box::new(Watch(term.clone(), buffer.clone()));
+    let output = Output::with_writers(OutputOptions::default(), watch(), watch());
+    let target = ProgressDrawTarget::term_like_with_hz(Box::new(term.clone()), 255);
+    let progress = Progress::bar(&output, target);
     progress.start(Some(10));
-    bar.suspend(|| assert_eq!(term.contents(), "", "the bar is gone while others write"));
-    assert_eq!(buffer.text(), "");
+    redraw(&progress);
+    assert_ne!(term.contents(), "");
+    output.info("a line").unwrap();
+    assert_eq!(buffer.text(), "[]a line\n");
+    assert_ne!(term.contents(), "", "and comes back");
 }
 
 #[test]
