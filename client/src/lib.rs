@@ -1,1 +1,17 @@
-//! x
+//! The client of ft: verified, encrypted, resumable file transfer.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+
+pub mod address;
+pub mod cli;
+pub mod config;
+pub mod config_edit;
+pub mod credentials;
+pub mod endpoint;
+pub mod exit;
+mod files;
+pub mod glob;
+pub mod known_hosts;
+pub mod output;
+pub mod progress;
+pub mod retry;
+pub mod words;

@@ -1,0 +1,285 @@
+//! `config.toml`: hosts by name, and defaults.
+//!
+//! ```toml
+//! default_host = "nas"
+//!
+//! [defaults]
+//! retries = 5
+//! timeout = "60s"
+//! digest = "md5"
+//! progress = "auto"
+//! bwlimit = "10M"
+//!
+//! [hosts.nas]
+//! address = "nas.example:26228"
+//! user = "anna"
+//! identity = "~/.ssh/id_nas"
+//! fingerprint = "SHA256:…"
+//! ```
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use etcetera::BaseStrategy;
+use ft_protocol::auth::Fingerprint;
+use serde::Deserialize;
+
+use crate::address::{self, HostSpec};
+use crate::cli::values::{DigestChoice, Limit, ProgressWhen, Rate};
+
+/// Where the client keeps its own files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    /// `config.toml`.
+    pub config: PathBuf,
+    /// `known_hosts`, beside it.
+    pub known_hosts: PathBuf,
+    /// The key that `join` and `key` make, beside it.
+    pub client_key: PathBuf,
+    /// The user's home directory, where known.
+    pub home: Option<PathBuf>,
+}
+
+impl Paths {
+    /// The paths with `--config FILE`, or else those beneath `$XDG_CONFIG_HOME/ftclient`.
+    pub fn find(config: Option<&Path>) -> Result<Self, ConfigError> {
+        let base = etcetera::base_strategy::Xdg::new().ok();
+        let home = base.as_ref().map(|base| base.home_dir().to_owned());
+        let config = match (config, base) {
+            (Some(config), _) => config.to_owned(),
+            (None, Some(base)) => base.config_dir().join("ftclient/config.toml"),
+            (None, None) => return Err(ConfigError::NoHome),
+        };
+        let beside = |name| config.parent().unwrap_or(Path::new("")).join(name);
+        Ok(Self { known_hosts: beside("known_hosts"), client_key: beside("id_ed25519"), home, config })
+    }
+}
+
+/// The configuration cannot be used. Always exit code 2.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A line is wrong.
+    #[error("{}:{line}: {what}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Line number from 1.
+        line: usize,
+        /// What is wrong.
+        what: String,
+    },
+    /// The system refused.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+    /// No home directory.
+    #[error("there is no home directory to keep the configuration in; set HOME or use --config FILE")]
+    NoHome,
+    /// Nobody said which host.
+    #[error("no host given; write HOST:PATH, or use -H HOST, FTCLIENT_HOSTS, or default_host in {}", .0.display())]
+    NoHost(PathBuf),
+    /// A name of this account is needed.
+    #[error("cannot tell which user to log in as; use -l USER")]
+    NoUser,
+    /// A value is unusable.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+/// The parsed file; all empty where there is none.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Host for operands without one.
+    #[serde(default, deserialize_with = "checked_host")]
+    pub default_host: Option<String>,
+    /// Defaults of options.
+    #[serde(default)]
+    pub defaults: Defaults,
+    /// Hosts by name.
+    #[serde(default)]
+    pub hosts: BTreeMap<String, HostEntry>,
+}
+
+/// `[defaults]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Defaults {
+    /// As `--retries`.
+    pub retries: Option<u32>,
+    /// As `--timeout`.
+    pub timeout: Option<Limit>,
+    /// As `--digest`.
+    pub digest: Option<DigestChoice>,
+    /// As `--progress`.
+    pub progress: Option<ProgressWhen>,
+    /// As `--bwlimit`.
+    pub bwlimit: Option<Rate>,
+}
+
+/// `[hosts.NAME]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostEntry {
+    /// `host` or `host:port`; without it the entry's name.
+    #[serde(default, deserialize_with = "checked_address")]
+    pub address: Option<String>,
+    /// Port, where the address has none.
+    pub port: Option<u16>,
+    /// User to log in as.
+    #[serde(default, deserialize_with = "checked_user")]
+    pub user: Option<String>,
+    /// Private key file; `~/` is the home directory, a relative path starts beside the configuration.
+    pub identity: Option<PathBuf>,
+    /// File with the password; paths as for `identity`.
+    pub password_file: Option<PathBuf>,
+    /// Command that prints the password; split into words without a shell.
+    pub password_command: Option<String>,
+    /// Fingerprint of the server's key.
+    #[serde(default, deserialize_with = "checked_fingerprint")]
+    pub fingerprint: Option<String>,
+}
+
+impl HostEntry {
+    /// The fingerprint, parsed.
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        self.fingerprint.as_ref().and_then(|text| text.parse().ok())
+    }
+
+    /// The address as host and port, or the entry's own name.
+    pub(crate) fn spec(&self, name: &str) -> Result<HostSpec, ConfigError> {
+        let address = self.address.as_deref().unwrap_or(name);
+        address.parse().map_err(|error: address::AddressError| ConfigError::Invalid(error.to_string()))
+    }
+}
+
+impl Config {
+    /// Reads the file. A missing one is an empty configuration, unless `must_exist` (it was named with
+    /// `--config`).
+    pub fn load(path: &Path, must_exist: bool) -> Result<Self, ConfigError> {
+        match fs::read_to_string(path) {
+            Ok(text) => Self::parse(path, &text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !must_exist => Ok(Self::default()),
+            Err(error) => Err(ConfigError::Io { path: path.to_owned(), error }),
+        }
+    }
+
+    /// Parses the text of the file at `path`.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let syntax = |at: usize, what: String| {
+            let line = text.get(..at).unwrap_or_default().matches('\n').count() + 1;
+            ConfigError::Syntax { path: path.to_owned(), line, what }
+        };
+        let config: Self = toml::from_str(text).map_err(|error| {
+            syntax(error.span().map_or(0, |span| span.start), error.message().replace('\n', " "))
+        })?;
+        for name in config.hosts.keys() {
+            let header = text.split_inclusive('\n').scan(0, |at, line| {
+                let start = *at;
+                *at += line.len();
+                Some((start, line))
+            });
+            let at = header
+                .filter(|(_, line)| line.trim_start().starts_with("[hosts"))
+                .find(|(_, line)| line.contains(name.as_str()));
+            address::check_host(name)
+                .map_err(|error| syntax(at.map_or(0, |(start, _)| start), error.to_string()))?;
+        }
+        Ok(config)
+    }
+}
+
+fn checked_host<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    checked(from, |text| text.parse::<HostSpec>().map(|_| ()).map_err(|error| error.to_string()))
+}
+
+fn checked_address<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    checked(from, |text| {
+        let spec: HostSpec = text.parse().map_err(|error: address::AddressError| error.to_string())?;
+        if spec.user.is_some() { Err("the user has a key of its own: user = \"…\"".into()) } else { Ok(()) }
+    })
+}
+
+fn checked_user<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    checked(from, |text| address::check_user(text).map_err(|error| error.to_string()))
+}
+
+fn checked_fingerprint<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    checked(from, |text| text.parse::<Fingerprint>().map(|_| ()))
+}
+
+fn checked<'de, D: serde::Deserializer<'de>>(
+    from: D,
+    check: impl FnOnce(&str) -> Result<(), String>,
+) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(from)?;
+    check(&text).map_err(serde::de::Error::custom)?;
+    Ok(Some(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::parse(Path::new("c.toml"), text)
+    }
+
+    #[test]
+    fn a_full_file_is_read() {
+        let config = parse(
+            "default_host = 'nas'\n[defaults]\nretries = 2\ntimeout = '5m'\ndigest = 'md5-tree'\n\
+             progress = 'never'\nbwlimit = '1M'\n[hosts.nas]\naddress = 'nas.example:99'\nuser = 'anna'\n",
+        )
+        .unwrap();
+        assert_eq!(config.defaults.digest, Some(DigestChoice::Md5Tree));
+        assert_eq!(config.defaults.bwlimit, Some(Rate(Some(1 << 20))));
+        assert_eq!(config.hosts["nas"].spec("nas").unwrap().port, Some(99));
+    }
+
+    #[test]
+    fn whatever_cannot_be_understood_is_an_error_with_its_line() {
+        for (text, line) in [
+            ("a = 1", 1),
+            ("[defaults]\nretrys = 1", 2),
+            ("[defaults]\ntimeout = 'soon'", 2),
+            ("[defaults]\nretries = -1", 2),
+            ("[defaults]\n\ndigest = 'crc32'", 3),
+            ("[hosts.nas]\naddress = 'a b'", 2),
+            ("[hosts.nas]\naddress = 'anna@nas'", 2),
+            ("[hosts.nas]\nport = 70000", 2),
+            ("[hosts.nas]\nuser = '-x'", 2),
+            ("[hosts.nas]\nfingerprint = 'SHA256:x'", 2),
+            ("[hosts.nas]\nidentiy = 'x'", 2),
+            ("# c\ndefault_host = '-x'", 2),
+            ("# c\n[hosts.'a b']", 2),
+            ("[hosts.nas", 1),
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("c.toml:{line}: ")), "{text:?}: {error}");
+            assert_eq!(error.lines().count(), 1, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_empty_unless_it_was_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        assert_eq!(Config::load(&path, false).unwrap(), Config::default());
+        assert!(Config::load(&path, true).is_err());
+    }
+
+    #[test]
+    fn a_named_configuration_takes_its_neighbours_along() {
+        let paths = Paths::find(Some(Path::new("/x/y.toml"))).unwrap();
+        assert_eq!(paths.known_hosts, Path::new("/x/known_hosts"));
+        assert_eq!(paths.client_key, Path::new("/x/id_ed25519"));
+    }
+}

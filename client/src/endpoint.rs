@@ -1,0 +1,169 @@
+//! Which server, as whom, and with what: command line, environment, configuration and defaults made one.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use ft_protocol::auth::Fingerprint;
+
+use crate::address::{self, DEFAULT_PORT, HostSpec};
+use crate::cli::globals::ConnectionArgs;
+use crate::config::{Config, ConfigError, Paths};
+use crate::credentials::PasswordSource;
+use crate::words;
+
+/// Everything needed to reach one server and log in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The host as it was named; for messages and for `ftclient trust`.
+    pub name: String,
+    /// Name or address to connect to; an IPv6 address has no brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// User to log in as.
+    pub user: String,
+    /// Keys named by the user, to be tried first and in this order: `-i`, then the host's entry.
+    pub identities: Vec<PathBuf>,
+    /// The supplied password, if any.
+    pub password: Option<PasswordSource>,
+    /// The only key that the server may have.
+    pub fingerprint: Option<Fingerprint>,
+    /// Program and arguments to speak through instead of TCP and TLS.
+    pub via: Option<Vec<String>>,
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl Endpoint {
+    /// Resolves a host: what its operand says, then command line and environment, then its entry in the
+    /// configuration, then defaults. `host` is the one of the operands; without it `-H`, `FTCLIENT_HOSTS` and
+    /// `default_host` are asked. With `--via` no host is needed.
+    pub fn resolve(
+        host: Option<&HostSpec>,
+        options: &ConnectionArgs,
+        config: &Config,
+        paths: &Paths,
+    ) -> Result<Self, ConfigError> {
+        let via = options.via.as_deref().map(words::split).transpose().map_err(invalid("--via"))?;
+        let spec = match host.or(options.host.as_ref()) {
+            Some(spec) => spec.clone(),
+            None => match &config.default_host {
+                Some(name) => name.parse().map_err(invalid("default_host"))?,
+                None if via.is_some() => HostSpec { user: None, host: "via".into(), port: None },
+                None => return Err(ConfigError::NoHost(paths.config.clone())),
+            },
+        };
+        let entry = config.hosts.get(&spec.host).cloned().unwrap_or_default();
+        let address = entry.spec(&spec.host)?;
+        let port = spec.port.or(options.port).or(address.port).or(entry.port);
+        let from_config = |path: &PathBuf| expand(path, paths);
+        let identities = options.identity.iter().cloned().chain(entry.identity.iter().map(from_config));
+        let entry_password = match (&entry.password_file, &entry.password_command) {
+            (Some(_), Some(_)) => {
+                let what = "has both password_file and password_command; keep one of them";
+                return Err(ConfigError::Invalid(format!("host '{}' {what}", spec.host)));
+            }
+            (Some(file), None) => Some(PasswordSource::File(from_config(file))),
+            (None, Some(command)) => Some(PasswordSource::Command(command.clone())),
+            (None, None) => None,
+        };
+        let endpoint = Self {
+            host: address.host,
+            port: port.unwrap_or(DEFAULT_PORT),
+            user: match spec.user.clone().or_else(|| options.user.clone()).or_else(|| entry.user.clone()) {
+                Some(user) => user,
+                None => login_name().ok_or(ConfigError::NoUser)?,
+            },
+            identities: identities.collect(),
+            password: options.password().or(entry_password),
+            fingerprint: options.fingerprint.or_else(|| entry.fingerprint()),
+            via,
+            // With the port, so that the advice 'ftclient trust NAME' means this very server.
+            name: HostSpec { user: None, port: spec.port.or(options.port), ..spec }.to_string(),
+        };
+        address::check_user(&endpoint.user).map_err(invalid("-l"))?;
+        Ok(endpoint)
+    }
+}
+
+/// The name that the environment gives the user, as ssh without `-l` would use.
+fn login_name() -> Option<String> {
+    ["USER", "LOGNAME"].into_iter().filter_map(|name| std::env::var(name).ok()).find(|name| !name.is_empty())
+}
+
+/// `~/` is the home directory; a relative path of the configuration starts beside it.
+fn expand(path: &Path, paths: &Paths) -> PathBuf {
+    match (path.strip_prefix("~"), &paths.home) {
+        (Ok(rest), Some(home)) => home.join(rest),
+        _ => paths.config.parent().unwrap_or(Path::new("")).join(path),
+    }
+}
+
+fn invalid<E: fmt::Display>(what: &'static str) -> impl FnOnce(E) -> ConfigError {
+    move |error| ConfigError::Invalid(format!("{what}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(host: Option<&str>, options: &ConnectionArgs, config: &str) -> Result<Endpoint, ConfigError> {
+        let paths = Paths {
+            config: "/c/config.toml".into(),
+            known_hosts: "/c/known_hosts".into(),
+            client_key: "/c/id_ed25519".into(),
+            home: Some("/home/anna".into()),
+        };
+        let config = Config::parse(&paths.config, config).unwrap();
+        let host = host.map(|host| host.parse::<HostSpec>().unwrap());
+        Endpoint::resolve(host.as_ref(), options, &config, &paths)
+    }
+
+    const CONFIG: &str = "default_host = 'nas'\n[hosts.nas]\naddress = 'nas.example:99'\nuser = 'anna'\n\
+                          identity = '~/k'\npassword_file = 'pw'\n";
+
+    #[test]
+    fn the_nearest_word_counts() {
+        let options = ConnectionArgs { port: Some(7), user: Some("eve".into()), ..Default::default() };
+        let plain = resolve(None, &ConnectionArgs::default(), CONFIG).unwrap();
+        assert_eq!((plain.name.as_str(), plain.host.as_str(), plain.port), ("nas", "nas.example", 99));
+        assert_eq!(plain.user, "anna");
+        assert_eq!(plain.identities, [Path::new("/home/anna/k")]);
+        assert_eq!(plain.password, Some(PasswordSource::File("/c/pw".into())));
+
+        let given = resolve(None, &options, CONFIG).unwrap();
+        assert_eq!((given.port, given.user.as_str(), given.name.as_str()), (7, "eve", "nas:7"));
+        let typed = resolve(Some("bob@nas:8"), &options, CONFIG).unwrap();
+        assert_eq!((typed.port, typed.user.as_str(), typed.name.as_str()), (8, "bob", "nas:8"));
+    }
+
+    #[test]
+    fn command_line_keys_come_before_configured_ones() {
+        let options = ConnectionArgs { identity: Some("mine".into()), ..Default::default() };
+        let endpoint = resolve(None, &options, CONFIG).unwrap();
+        assert_eq!(endpoint.identities, [Path::new("mine"), Path::new("/home/anna/k")]);
+    }
+
+    #[test]
+    fn an_unknown_host_uses_defaults_and_no_host_is_an_error() {
+        let options = ConnectionArgs { user: Some("eve".into()), ..Default::default() };
+        assert_eq!(resolve(Some("other"), &options, CONFIG).unwrap().port, DEFAULT_PORT);
+        let error = resolve(None, &options, "").unwrap_err().to_string();
+        assert!(error.contains("-H HOST") && error.contains("/c/config.toml"), "{error}");
+    }
+
+    #[test]
+    fn via_needs_no_host_and_no_shell() {
+        let options = ConnectionArgs {
+            via: Some("ssh nas 'ftserver' stdio".into()),
+            user: Some("eve".into()),
+            ..Default::default()
+        };
+        let endpoint = resolve(None, &options, "").unwrap();
+        assert_eq!(endpoint.via.unwrap(), ["ssh", "nas", "ftserver", "stdio"]);
+    }
+}

@@ -1,0 +1,249 @@
+//! Everything that the client says: text for people, JSON for programs, each on the stream it belongs to.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use ft_protocol::display::Escaped;
+
+mod event;
+mod text;
+
+pub use event::{Event, JsonDigest, JsonPath};
+pub use text::{Entry, EntryKind, human_bytes, human_duration, human_rate, sum_line};
+
+use crate::exit::Exit;
+
+/// How a run speaks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OutputOptions {
+    /// `--json`.
+    pub json: bool,
+    /// `-q`.
+    pub quiet: bool,
+    /// Standard output carries a file (`get … -`): JSON goes to standard error, and text to nowhere.
+    pub data_on_stdout: bool,
+    /// Standard output is a terminal, so names on it are escaped.
+    pub stdout_terminal: bool,
+}
+
+impl OutputOptions {
+    /// The options for this process's own streams.
+    pub fn detect(json: bool, quiet: bool, data_on_stdout: bool) -> Self {
+        Self { json, quiet, data_on_stdout, stdout_terminal: io::stdout().is_terminal() }
+    }
+}
+
+/// The streams. Cheap to clone; lines of several tasks never mix.
+///
+/// Errors of writing are returned, so that a closed pipe can end the run: see [`is_broken_pipe`].
+#[derive(Clone)]
+pub struct Output(Arc<Inner>);
+
+type Sink = Mutex<Box<dyn Write + Send>>;
+/// Runs a closure while nothing else draws on the terminal.
+type Pause = Box<dyn Fn(&mut dyn FnMut()) + Send + Sync>;
+
+struct Inner {
+    options: OutputOptions,
+    out: Sink,
+    err: Sink,
+    pause: OnceLock<Pause>,
+}
+
+/// A transferred file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FileReport<'a> {
+    /// The host as it was named.
+    pub host: &'a str,
+    /// `get` or `put`.
+    pub action: &'static str,
+    /// The remote path.
+    pub path: &'a [u8],
+    /// Size of the file.
+    pub bytes: u64,
+    /// Where a partial file was taken up; 0 for none.
+    pub resumed_from: u64,
+    /// Algorithm and printed form.
+    pub digest: Option<(&'a str, &'a str)>,
+    /// Both ends agree, and the file is durably in place.
+    pub verified: bool,
+    /// Time that it took.
+    pub elapsed: Duration,
+}
+
+/// A failure of a file, or of the run where there is no path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErrorReport<'a> {
+    /// The host as it was named.
+    pub host: Option<&'a str>,
+    /// The remote path.
+    pub path: Option<&'a [u8]>,
+    /// Its code.
+    pub exit: Exit,
+    /// What happened and what to do.
+    pub message: &'a str,
+    /// Running the command again can do no harm.
+    pub retry_safe: bool,
+}
+
+/// A run in numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Files that arrived.
+    pub files: u64,
+    /// Files that failed.
+    pub failed: u64,
+    /// Files left out by rule.
+    pub skipped: u64,
+    /// Bytes of the files that arrived.
+    pub bytes: u64,
+    /// Files whose digests were compared.
+    pub verified: u64,
+    /// Time of the run.
+    pub elapsed: Duration,
+}
+
+impl Output {
+    /// Speaks on this process's standard output and standard error.
+    pub fn new(options: OutputOptions) -> Self {
+        Self::with_writers(options, Box::new(io::stdout()), Box::new(io::stderr()))
+    }
+
+    /// Speaks on other streams.
+    pub fn with_writers(
+        options: OutputOptions,
+        out: Box<dyn Write + Send>,
+        err: Box<dyn Write + Send>,
+    ) -> Self {
+        Self(Arc::new(Inner { options, out: Mutex::new(out), err: Mutex::new(err), pause: OnceLock::new() }))
+    }
+
+    /// The options it was made with.
+    pub fn options(&self) -> OutputOptions {
+        self.0.options
+    }
+
+    /// Lets every line be written between two drawings of a progress bar. The first call counts.
+    pub(crate) fn pause_with(&self, pause: Pause) {
+        let _ = self.0.pause.set(pause);
+    }
+
+    /// The beginning of a run; JSON only.
+    pub fn start(&self, run: &[u8; 16]) -> io::Result<()> {
+        let run: String = run.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.event(&Event::Start { v: 1, run, time: jiff::Timestamp::now().to_string() })
+    }
+
+    /// A file arrived.
+    pub fn file(&self, report: &FileReport<'_>) -> io::Result<()> {
+        self.event(&Event::file(report))?;
+        self.info(&text::file_line(report))
+    }
+
+    /// A file was left out by rule, which is no failure.
+    pub fn skipped(&self, host: &str, path: &[u8], why: &str) -> io::Result<()> {
+        self.event(&Event::Skipped {
+            host: host.to_owned(),
+            path: JsonPath::new(path),
+            message: why.to_owned(),
+        })?;
+        self.info(&format!("{}: skipped: {why}", Escaped::new(path)))
+    }
+
+    /// A connection is tried again after a wait.
+    pub fn retry(&self, host: &str, attempt: u32, wait: Duration, message: &str) -> io::Result<()> {
+        let wait_s = wait.as_secs_f64();
+        self.event(&Event::Retry { host: host.to_owned(), attempt, wait_s, message: message.to_owned() })?;
+        self.info(&format!("{host}: {message}; trying again in {}", human_duration(wait)))
+    }
+
+    /// A failure; shown even with `-q`.
+    pub fn error(&self, report: &ErrorReport<'_>) -> io::Result<()> {
+        self.event(&Event::error(report))?;
+        self.human(&text::error_line(report))
+    }
+
+    /// The last words of a run. Text for more or fewer than one file only: one file has spoken already.
+    pub fn summary(&self, summary: &Summary, exit: Exit) -> io::Result<()> {
+        self.event(&Event::summary(summary, exit))?;
+        if summary.files + summary.failed + summary.skipped == 1 {
+            return Ok(());
+        }
+        self.info(&text::summary_line(summary))
+    }
+
+    /// One line of `ls`.
+    pub fn listed(&self, host: &str, entry: &Entry<'_>, long: bool) -> io::Result<()> {
+        if self.0.options.json {
+            return self.event(&Event::entry(host, entry));
+        }
+        self.data(&text::ls_line(entry, long, self.0.options.stdout_terminal, &jiff::tz::TimeZone::system()))
+    }
+
+    /// The paragraph of `stat`.
+    pub fn stat(&self, host: &str, entry: &Entry<'_>) -> io::Result<()> {
+        if self.0.options.json {
+            return self.event(&Event::entry(host, entry));
+        }
+        self.data(text::stat_text(entry, &jiff::tz::TimeZone::system()).as_bytes())
+    }
+
+    /// One line of `sum`, as md5sum and sha256sum print it.
+    pub fn sum(&self, host: &str, alg: &str, hex: &str, path: &[u8]) -> io::Result<()> {
+        if self.0.options.json {
+            return self.event(&Event::sum(host, alg, hex, path));
+        }
+        self.data(&sum_line(hex, path, self.0.options.stdout_terminal))
+    }
+
+    /// A line for people on standard error; not with `-q` or `--json`.
+    pub fn info(&self, line: &str) -> io::Result<()> {
+        if self.0.options.quiet || self.0.options.json { Ok(()) } else { self.human(line) }
+    }
+
+    /// Bytes for standard output as they are.
+    pub fn data(&self, bytes: &[u8]) -> io::Result<()> {
+        self.write(&self.0.out, bytes)
+    }
+
+    /// A JSON object on a line of its own; nothing without `--json`.
+    pub fn event(&self, event: &Event) -> io::Result<()> {
+        if !self.0.options.json {
+            return Ok(());
+        }
+        let mut line = serde_json::to_vec(event)?;
+        line.push(b'\n');
+        self.write(if self.0.options.data_on_stdout { &self.0.err } else { &self.0.out }, &line)
+    }
+
+    /// A line for people on standard error, unless that is where JSON goes.
+    fn human(&self, line: &str) -> io::Result<()> {
+        if self.0.options.json && self.0.options.data_on_stdout {
+            return Ok(());
+        }
+        self.write(&self.0.err, format!("{}\n", Escaped::from(line)).as_bytes())
+    }
+
+    fn write(&self, sink: &Sink, bytes: &[u8]) -> io::Result<()> {
+        let mut result = Ok(());
+        let mut write = || {
+            let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
+            result = sink.write_all(bytes).and_then(|()| sink.flush());
+        };
+        match self.0.pause.get() {
+            Some(pause) => pause(&mut write),
+            None => write(),
+        }
+        result
+    }
+}
+
+/// True where the reader of a pipe has gone: the run ends with a code other than 0 and without a word.
+pub fn is_broken_pipe(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
+}
+
+#[cfg(test)]
+#[path = "output/tests.rs"]
+mod tests;

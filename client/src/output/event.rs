@@ -1,0 +1,160 @@
+//! The JSON that `--json` prints.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+
+use super::{Entry, ErrorReport, FileReport, Summary};
+use crate::exit::Exit;
+
+/// One line of JSON. Readers ignore types and fields that they do not know.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the fields are named as in the documented format")]
+pub enum Event {
+    /// The run begins; `v` is the version of this format.
+    Start { v: u32, run: String, time: String },
+    /// How far the run is; at most once a second.
+    Status {
+        bytes_done: u64,
+        bytes_total: Option<u64>,
+        files_done: u64,
+        files_total: Option<u64>,
+        eta_s: Option<u64>,
+    },
+    /// A file arrived, or was hashed (`action` `sum`).
+    File {
+        host: String,
+        action: &'static str,
+        #[serde(flatten)]
+        path: JsonPath,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        bytes: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        resumed_from: Option<u64>,
+        digest: Option<JsonDigest>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        verified: Option<bool>,
+    },
+    /// A file was left out by rule.
+    Skipped {
+        host: String,
+        #[serde(flatten)]
+        path: JsonPath,
+        message: String,
+    },
+    /// Something that `ls` or `stat` found; times are seconds since 1970.
+    Entry {
+        host: String,
+        #[serde(flatten)]
+        path: JsonPath,
+        kind: &'static str,
+        bytes: u64,
+        mode: Option<String>,
+        mtime: Option<i64>,
+        mtime_ns: Option<u32>,
+    },
+    /// A connection is tried again after `wait_s` seconds.
+    Retry { host: String, attempt: u32, wait_s: f64, message: String },
+    /// A failure.
+    Error {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        host: Option<String>,
+        #[serde(flatten)]
+        path: Option<JsonPath>,
+        code: u8,
+        message: String,
+        retry_safe: bool,
+    },
+    /// The run ends; `files` arrived, `verified` of them were compared.
+    Summary { files: u64, failed: u64, skipped: u64, bytes: u64, verified: u64, seconds: f64, exit: u8 },
+}
+
+/// A path in JSON: readable text, and the exact bytes where they are not UTF-8.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct JsonPath {
+    path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_b64: Option<String>,
+}
+
+impl JsonPath {
+    /// From the bytes of a name.
+    pub fn new(bytes: &[u8]) -> Self {
+        let path_b64 = std::str::from_utf8(bytes).is_err().then(|| STANDARD.encode(bytes));
+        Self { path: String::from_utf8_lossy(bytes).into_owned(), path_b64 }
+    }
+}
+
+/// A digest in JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct JsonDigest {
+    alg: String,
+    hex: String,
+}
+
+impl JsonDigest {
+    fn new(alg: &str, hex: &str) -> Self {
+        Self { alg: alg.to_owned(), hex: hex.to_owned() }
+    }
+}
+
+impl Event {
+    pub(super) fn file(report: &FileReport<'_>) -> Self {
+        Event::File {
+            host: report.host.to_owned(),
+            action: report.action,
+            path: JsonPath::new(report.path),
+            bytes: Some(report.bytes),
+            resumed_from: Some(report.resumed_from),
+            digest: report.digest.map(|(alg, hex)| JsonDigest::new(alg, hex)),
+            verified: Some(report.verified),
+        }
+    }
+
+    pub(super) fn sum(host: &str, alg: &str, hex: &str, path: &[u8]) -> Self {
+        Event::File {
+            host: host.to_owned(),
+            action: "sum",
+            path: JsonPath::new(path),
+            bytes: None,
+            resumed_from: None,
+            digest: Some(JsonDigest::new(alg, hex)),
+            verified: None,
+        }
+    }
+
+    pub(super) fn entry(host: &str, entry: &Entry<'_>) -> Self {
+        Event::Entry {
+            host: host.to_owned(),
+            path: JsonPath::new(entry.path),
+            kind: entry.kind.word(),
+            bytes: entry.size,
+            mode: entry.mode.map(|mode| format!("{:04o}", mode & 0o7777)),
+            mtime: entry.mtime.map(|(seconds, _)| seconds),
+            mtime_ns: entry.mtime.map(|(_, nanoseconds)| nanoseconds),
+        }
+    }
+
+    pub(super) fn error(report: &ErrorReport<'_>) -> Self {
+        Event::Error {
+            host: report.host.map(str::to_owned),
+            path: report.path.map(JsonPath::new),
+            code: report.exit.code(),
+            message: report.message.to_owned(),
+            retry_safe: report.retry_safe,
+        }
+    }
+
+    pub(super) fn summary(summary: &Summary, exit: Exit) -> Self {
+        Event::Summary {
+            files: summary.files,
+            failed: summary.failed,
+            skipped: summary.skipped,
+            bytes: summary.bytes,
+            verified: summary.verified,
+            seconds: (summary.elapsed.as_secs_f64() * 1000.0).round() / 1000.0,
+            exit: exit.code(),
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! How far a run is: a bar on a terminal, a line a minute elsewhere, `status` events with `--json`. All use of
+//! indicatif is here.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use ft_protocol::display::Escaped;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
+
+use crate::cli::values::ProgressWhen;
+use crate::output::{Event, Output, human_bytes, human_duration, human_rate};
+
+/// Time between two plain lines.
+const LINE_EVERY: Duration = Duration::from_secs(60);
+/// Time between two `status` events.
+const STATUS_EVERY: Duration = Duration::from_secs(1);
+/// Redraws a second.
+const REDRAWS: u8 = 10;
+const SIZED: &str = "{msg:30!} {wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}";
+const UNSIZED: &str = "{msg:30!} {spinner} {binary_bytes} {binary_bytes_per_sec} {elapsed}";
+
+/// A handle on the progress of a run. Cheap to clone; all clones are the same progress.
+#[derive(Clone)]
+pub struct Progress(Arc<Inner>);
+
+struct Inner {
+    shown: Shown,
+    state: Mutex<State>,
+}
+
+enum Shown {
+    Nothing,
+    Bar(ProgressBar),
+    Lines(Output),
+    Json(Output),
+}
+
+#[derive(Debug, Clone)]
+struct State {
+    done: u64,
+    total: Option<u64>,
+    files_done: u64,
+    files_total: Option<u64>,
+    name: String,
+    /// Bytes that were there before, and count for no rate.
+    resumed: u64,
+    started: Instant,
+    reported: Option<Instant>,
+}
+
+impl Progress {
+    /// Shows nothing.
+    pub fn hidden() -> Self {
+        Self::showing(Shown::Nothing)
+    }
+
+    /// The progress that fits the options: `status` events with `--json`, nothing with `-q` or `never`, a bar
+    /// with `always` or where standard error is a terminal, otherwise a line a minute.
+    pub fn new(output: &Output, when: ProgressWhen) -> Self {
+        let options = output.options();
+        let terminal = io::stderr().is_terminal();
+        match when {
+            _ if options.json => Self::showing(Shown::Json(output.clone())),
+            ProgressWhen::Never => Self::hidden(),
+            _ if options.quiet => Self::hidden(),
+            _ if terminal => Self::bar(output, ProgressDrawTarget::stderr_with_hz(REDRAWS)),
+            ProgressWhen::Always => {
+                let stream = Stream(Mutex::new(Box::new(io::stderr())));
+                Self::bar(output, ProgressDrawTarget::term_like_with_hz(Box::new(stream), REDRAWS))
+            }
+            ProgressWhen::Auto => Self::showing(Shown::Lines(output.clone())),
+        }
+    }
+
+    fn bar(output: &Output, target: ProgressDrawTarget) -> Self {
+        let bar = ProgressBar::with_draw_target(None, target);
+        let pausing = bar.clone();
+        output.pause_with(Box::new(move |write| pausing.suspend(write)));
+        Self::showing(Shown::Bar(bar))
+    }
+
+    fn showing(shown: Shown) -> Self {
+        let state = State {
+            done: 0,
+            total: None,
+            files_done: 0,
+            files_total: None,
+            name: String::new(),
+            resumed: 0,
+            started: Instant::now(),
+            reported: None,
+        };
+        Self(Arc::new(Inner { shown, state: Mutex::new(state) }))
+    }
+
+    /// Begins at zero; `total` is the bytes of the whole job, where known.
+    pub fn start(&self, total: Option<u64>) {
+        let mut state = self.state();
+        let now = Instant::now();
+        *state = State { done: 0, total, resumed: 0, started: now, reported: None, ..state.clone() };
+        if let Shown::Lines(_) = self.0.shown {
+            state.reported = Some(now);
+        }
+        if let Shown::Bar(bar) = &self.0.shown {
+            bar.reset();
+            bar.set_style(style(total.is_some()));
+            match total {
+                Some(total) => bar.set_length(total),
+                None => bar.unset_length(),
+            }
+            bar.set_message(label(&state));
+            bar.enable_steady_tick(Duration::from_secs(1) / u32::from(REDRAWS));
+        }
+    }
+
+    /// How many files the job has, where known.
+    pub fn files(&self, total: Option<u64>) {
+        self.state().files_total = total;
+        self.relabel();
+    }
+
+    /// One more file is complete.
+    pub fn file_done(&self) {
+        self.state().files_done += 1;
+        self.relabel();
+    }
+
+    /// The job turned out larger: so many bytes more in all.
+    pub fn add_total(&self, bytes: u64) {
+        let mut state = self.state();
+        let total = state.total.unwrap_or(0).saturating_add(bytes);
+        state.total = Some(total);
+        if let Shown::Bar(bar) = &self.0.shown {
+            bar.set_style(style(true));
+            bar.set_length(total);
+        }
+    }
+
+    /// So many bytes more were transferred.
+    pub fn advance(&self, bytes: u64) {
+        let mut state = self.state();
+        state.done = state.done.saturating_add(bytes);
+        self.moved(&mut state);
+    }
+
+    /// Bytes of the job so far.
+    pub fn position(&self) -> u64 {
+        self.state().done
+    }
+
+    /// Goes to a position of the job: forward over what is there already, or back to what must be sent again.
+    /// The jump counts for no rate.
+    pub fn set_position(&self, bytes: u64) {
+        let mut state = self.state();
+        state.resumed = state.resumed.saturating_add(bytes).saturating_sub(state.done);
+        state.done = bytes;
+        if let Shown::Bar(bar) = &self.0.shown {
+            bar.set_position(bytes);
+            bar.reset_eta();
+        }
+        self.moved(&mut state);
+    }
+
+    /// What is being transferred; shown escaped.
+    pub fn message(&self, name: &[u8]) {
+        self.state().name = Escaped::new(name).to_string();
+        self.relabel();
+    }
+
+    /// Removes the bar. Nothing is shown from here to the next `start`.
+    pub fn finish(&self) {
+        if let Shown::Bar(bar) = &self.0.shown {
+            bar.disable_steady_tick();
+            bar.finish_and_clear();
+        }
+    }
+
+    fn relabel(&self) {
+        if let Shown::Bar(bar) = &self.0.shown {
+            bar.set_message(label(&self.state()));
+        }
+    }
+
+    fn moved(&self, state: &mut State) {
+        self.moved_at(state, Instant::now());
+    }
+
+    fn moved_at(&self, state: &mut State, now: Instant) {
+        // What cannot be written here is found by the next line that matters.
+        match &self.0.shown {
+            Shown::Nothing => {}
+            Shown::Bar(bar) => bar.set_position(state.done),
+            Shown::Lines(output) => {
+                if state.is_due(LINE_EVERY, now) {
+                    let _ = output.info(&state.line(now));
+                }
+            }
+            Shown::Json(output) => {
+                if state.is_due(STATUS_EVERY, now) {
+                    let _ = output.event(&state.event(now));
+                }
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn is_due(&mut self, every: Duration, now: Instant) -> bool {
+        let due = self.reported.is_none_or(|last| now.saturating_duration_since(last) >= every);
+        if due {
+            self.reported = Some(now);
+        }
+        due
+    }
+
+    fn line(&self, now: Instant) -> String {
+        let elapsed = now.saturating_duration_since(self.started);
+        let mut line = format!("{}: {}", label(self), human_bytes(self.done));
+        if let Some(total) = self.total {
+            let percent = self.done.saturating_mul(100).checked_div(total).unwrap_or(100);
+            line += &format!(" of {} ({percent} %)", human_bytes(total));
+        }
+        line += &format!(", {}", human_rate(self.moved(), elapsed));
+        match self.left(now) {
+            Some(left) => line + &format!(", {} left", human_duration(left)),
+            None => line,
+        }
+    }
+
+    fn event(&self, now: Instant) -> Event {
+        Event::Status {
+            bytes_done: self.done,
+            bytes_total: self.total,
+            files_done: self.files_done,
+            files_total: self.files_total,
+            eta_s: self.left(now).map(|left| left.as_secs()),
+        }
+    }
+
+    fn moved(&self) -> u64 {
+        self.done.saturating_sub(self.resumed)
+    }
+
+    /// Time left at the rate so far.
+    fn left(&self, now: Instant) -> Option<Duration> {
+        let rest = self.total?.saturating_sub(self.done) as f64;
+        let elapsed = now.saturating_duration_since(self.started).as_secs_f64();
+        (self.moved() > 0).then(|| Duration::try_from_secs_f64(rest * elapsed / self.moved() as f64).ok())?
+    }
+}
+
+/// The name, and for several files how many are complete: `[3/12] a.iso`.
+fn label(state: &State) -> String {
+    match state.files_total {
+        Some(total) if total > 1 => format!("[{}/{total}] {}", state.files_done, state.name),
+        _ => state.name.clone(),
+    }
+}
+
+fn style(has_total: bool) -> ProgressStyle {
+    let template = if has_total { SIZED } else { UNSIZED };
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("=> ")
+}
+
+/// A stream that is no terminal but was asked to be treated as one (`--progress always`).
+struct Stream(Mutex<Box<dyn Write + Send>>);
+
+impl Stream {
+    fn put(&self, text: &str) -> io::Result<()> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write_all(text.as_bytes())
+    }
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Stream")
+    }
+}
+
+impl TermLike for Stream {
+    fn width(&self) -> u16 {
+        100
+    }
+    fn move_cursor_up(&self, n: usize) -> io::Result<()> {
+        if n == 0 { Ok(()) } else { self.put(&format!("\x1b[{n}A")) }
+    }
+    fn move_cursor_down(&self, n: usize) -> io::Result<()> {
+        if n == 0 { Ok(()) } else { self.put(&format!("\x1b[{n}B")) }
+    }
+    fn move_cursor_right(&self, n: usize) -> io::Result<()> {
+        if n == 0 { Ok(()) } else { self.put(&format!("\x1b[{n}C")) }
+    }
+    fn move_cursor_left(&self, n: usize) -> io::Result<()> {
+        if n == 0 { Ok(()) } else { self.put(&format!("\x1b[{n}D")) }
+    }
+    fn write_line(&self, text: &str) -> io::Result<()> {
+        self.put(&format!("{text}\n"))
+    }
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        self.put(text)
+    }
+    fn clear_line(&self) -> io::Result<()> {
+        self.put("\r\x1b[2K")
+    }
+    fn flush(&self) -> io::Result<()> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).flush()
+    }
+}
+
+#[cfg(test)]
+#[path = "progress_tests.rs"]
+mod tests;
