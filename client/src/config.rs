@@ -212,7 +212,7 @@ fn checked_user<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Stri
 }
 
 fn checked_fingerprint<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    checked(from, |text| text.parse::<Fingerprint>().map(|_| ()))
+    checked(from, |text| text.parse::<Fingerprint>().map(|_| ()).map_err(|error| error.to_string()))
 }
 
 fn checked<'de, D: serde::Deserializer<'de>>(

@@ -228,7 +228,9 @@ impl FromStr for Line {
                 date.parse::<jiff::civil::Date>().map_err(|_| "the date must look like 2026-01-31")?;
                 Some(Entry {
                     name: entry_name(host, port),
-                    fingerprint: fingerprint.parse()?,
+                    fingerprint: fingerprint
+                        .parse()
+                        .map_err(|error: ft_protocol::auth::BadFingerprint| error.to_string())?,
                     how: how.parse()?,
                 })
             }
