@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod config_edit;
 pub mod credentials;
@@ -15,3 +16,5 @@ pub mod output;
 pub mod progress;
 pub mod retry;
 pub mod words;
+
+pub use client::{Client, ClientError, TransferOptions};

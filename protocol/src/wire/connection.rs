@@ -273,35 +273,61 @@ impl<R: AsyncRead + Unpin> Receiver<R> {
         }
     }
 
+    /// Client: reads until WELCOME has come. Errors: the login failed ([`Error::Remote`]), or as in
+    /// [`Receiver::next`].
+    pub async fn welcome(&mut self) -> Result<()> {
+        while !self.is_welcome() {
+            match self.step().await? {
+                Some((0, Message::End(end))) => {
+                    return Err(Error::Remote(Failure::new(Status::from_wire(end.status), end.message)));
+                }
+                Some((_, other)) => {
+                    return Err(Error::protocol(format!("{} before WELCOME", other.kind().name())));
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
     /// The next message and its operation. The first call reads the peer's preface as well. Signs of life are
     /// swallowed. Errors: [`Error::Connection`] at the end of the stream or after 45 s of silence,
     /// [`Error::Protocol`] for anything that is not exactly a message, [`Error::Version`].
     pub async fn next(&mut self) -> Result<(u32, Message)> {
+        loop {
+            if let Some(message) = self.step().await? {
+                return Ok(message);
+            }
+        }
+    }
+
+    /// One frame; `None` where it was for us.
+    async fn step(&mut self) -> Result<Option<(u32, Message)>> {
         if !self.greeted {
             self.read_preface().await?;
         }
-        loop {
-            let (op, message) = self.next_frame().await?;
-            match (self.answer, &message) {
-                (_, Message::Alive) => {}
-                (Answer::Hello, Message::Hello(_)) if op == 0 => {
-                    self.answer = Answer::Welcome;
-                    continue;
+        let (op, message) = self.next_frame().await?;
+        match (self.answer, &message) {
+            (_, Message::Alive) => {
+                self.alive_seen += 1;
+                let seconds = self.since.elapsed().as_secs();
+                if op != 0 || self.alive_seen > ALIVE_BURST + seconds {
+                    return Err(Error::protocol("a flood of ALIVE"));
                 }
-                (Answer::Welcome, Message::Welcome(welcome)) if op == 0 => {
-                    self.rights = Rights::from_bits(welcome.rights);
-                    self.answer = Answer::NotAwaited;
-                    self.logged_in();
-                    continue;
-                }
-                (Answer::NotAwaited, _) | (_, Message::End(_)) => return Ok((op, message)),
-                _ => return Err(Error::protocol(format!("{} before WELCOME", message.kind().name()))),
+                Ok(None)
             }
-            self.alive_seen += 1;
-            let seconds = self.since.elapsed().as_secs();
-            if op != 0 || self.alive_seen > ALIVE_BURST + seconds {
-                return Err(Error::protocol("a flood of ALIVE"));
+            (Answer::Hello, Message::Hello(_)) if op == 0 => {
+                self.answer = Answer::Welcome;
+                Ok(None)
             }
+            (Answer::Welcome, Message::Welcome(welcome)) if op == 0 => {
+                self.rights = Rights::from_bits(welcome.rights);
+                self.answer = Answer::NotAwaited;
+                self.logged_in();
+                Ok(None)
+            }
+            (Answer::NotAwaited, _) | (_, Message::End(_)) => Ok(Some((op, message))),
+            _ => Err(Error::protocol(format!("{} before WELCOME", message.kind().name()))),
         }
     }
 

@@ -1,0 +1,105 @@
+//! One connection to a server, on which the login may still be under way.
+
+use std::time::Duration;
+
+use ft_protocol::wire::message::{End, Hello};
+use ft_protocol::wire::{Connection, Message};
+use ft_protocol::{Error, Failure, Status};
+use tokio::process::Child;
+use tokio::time::timeout;
+
+use super::dial::{Stream, dial};
+use super::{Builder, ClientError, Result};
+
+/// Name and version of this program, for the server's log.
+const SOFTWARE: &str = concat!("ftclient/", env!("CARGO_PKG_VERSION"));
+/// How long a session may take to close.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+pub(super) struct Session {
+    pub(super) conn: Connection<Box<dyn Stream>>,
+    last: u32,
+    _child: Option<Child>,
+}
+
+impl Session {
+    /// Connects, and queues HELLO and the login: they travel together with the first request.
+    pub(super) async fn open(builder: &Builder, run: &[u8; 16], candidate: usize) -> Result<Self> {
+        let dialed = dial(&builder.address, &builder.trust).await?;
+        let attempt = match dialed.binding {
+            Some(binding) => {
+                Some(builder.login.attempt(candidate, &builder.user, binding, dialed.trusted).await?)
+            }
+            None => None,
+        };
+        let mut conn = Connection::new(dialed.stream);
+        conn.rx.expect_welcome();
+        let hello = Hello { software: SOFTWARE.to_owned(), run: run.to_vec(), ..Hello::default() };
+        conn.tx.send(0, hello).await?;
+        if let Some(attempt) = attempt {
+            conn.tx.send(0, attempt).await?;
+        }
+        Ok(Self { conn, last: 0, _child: dialed.child })
+    }
+
+    /// Waits until the login has succeeded.
+    pub(super) async fn welcome(&mut self) -> Result<()> {
+        self.conn.rx.welcome().await.map_err(|error| ClientError::after(error, false))
+    }
+
+    /// Begins an operation.
+    pub(super) async fn request(&mut self, request: impl Into<Message>) -> ft_protocol::Result<u32> {
+        self.last += 1;
+        self.conn.tx.send(self.last, request).await.map(|()| self.last)
+    }
+
+    /// The next answer of an operation; `None` at its successful end.
+    pub(super) async fn answer(&mut self, op: u32) -> ft_protocol::Result<Option<Message>> {
+        let message = self.conn.rx.next_in(op).await?;
+        self.conn.tx.activity().moved();
+        match message {
+            Message::End(end) => match Status::from_wire(end.status) {
+                Status::Ok => Ok(None),
+                status => Err(Error::Remote(Failure::new(status, end.message))),
+            },
+            message => Ok(Some(message)),
+        }
+    }
+
+    /// Our one END of an operation.
+    pub(super) async fn end<T>(
+        &mut self,
+        op: u32,
+        outcome: &ft_protocol::Result<T>,
+    ) -> ft_protocol::Result<()> {
+        let end = match outcome {
+            Ok(_) => End::default(),
+            Err(error) => {
+                let failure = error.failure();
+                End { status: failure.status as u32, message: failure.message }
+            }
+        };
+        self.conn.tx.send(op, end).await
+    }
+
+    /// Whether the session can go on after this error of an operation.
+    pub(super) fn survives(&self, error: &Error) -> bool {
+        let broken = matches!(error, Error::Connection(_) | Error::Protocol(_) | Error::Version { .. });
+        // These two also end whole sessions, and after a time-out answers may still be on their way.
+        let ended = matches!(error.status(), Status::TimedOut | Status::Unavailable);
+        self.conn.rx.is_welcome() && !self.conn.tx.is_closed() && !broken && !ended
+    }
+
+    /// Drops the connection, and waits until nothing of it holds a lock any more.
+    pub(super) async fn abandon(self) {
+        self.conn.abort();
+        let workers = self.conn.workers.clone();
+        drop(self);
+        workers.close();
+        let _ = timeout(FAREWELL, workers.wait()).await;
+    }
+
+    pub(super) async fn close(self) {
+        self.conn.close(FAREWELL).await;
+    }
+}
