@@ -4,6 +4,7 @@
 pub mod address;
 pub mod cli;
 pub mod client;
+pub mod commands;
 pub mod config;
 pub mod config_edit;
 pub mod credentials;

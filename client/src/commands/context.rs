@@ -1,0 +1,133 @@
+//! What every command needs: configuration, output, and the way to the server.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ft_protocol::auth::Fingerprint;
+
+use super::Failed;
+use super::terminal::{self, confirm};
+use crate::address::HostSpec;
+use crate::cli::globals::{ConnectionArgs, Settings};
+use crate::cli::{Invocation, Plan};
+use crate::client::{Address, Builder, Client, Credential, Login, Trust, Trusted};
+use crate::config::{Config, Paths};
+use crate::credentials::Candidates;
+use crate::endpoint::Endpoint;
+use crate::known_hosts::{Decision, How, KnownHosts, decide};
+use crate::output::Output;
+
+pub(super) struct Context {
+    pub(super) host: Option<HostSpec>,
+    pub(super) connection: ConnectionArgs,
+    pub(super) config: Config,
+    pub(super) paths: Paths,
+    pub(super) settings: Settings,
+    pub(super) output: Output,
+}
+
+impl Context {
+    pub(super) fn new(invocation: Invocation, output: Output) -> Result<(Self, Plan), Failed> {
+        let Invocation { host, connection, run, plan } = invocation;
+        let paths = Paths::find(run.config.as_deref())?;
+        let config = Config::load(&paths.config, run.config.is_some())?;
+        let settings = run.settings(&config);
+        Ok((Self { host, connection, config, paths, settings, output }, plan))
+    }
+
+    /// The server that the command is about.
+    pub(super) fn endpoint(&self) -> Result<Endpoint, Failed> {
+        Ok(Endpoint::resolve(self.host.as_ref(), &self.connection, &self.config, &self.paths)?)
+    }
+
+    /// A client for it, which connects with its first operation.
+    pub(super) async fn client(&self, endpoint: &Endpoint) -> Result<Client, Failed> {
+        let trust = HostTrust {
+            endpoint: endpoint.clone(),
+            known_hosts: KnownHosts::new(&self.paths.known_hosts),
+            accept_new: self.connection.accept_new,
+        };
+        let login = match endpoint.via {
+            Some(_) => Login::Credentials(Vec::new()),
+            None => Login::Credentials(self.credentials(endpoint).await?),
+        };
+        let builder = self.builder(endpoint).user(&endpoint.user).login(login).trust(Arc::new(trust));
+        Ok(builder.build()?)
+    }
+
+    /// A client with the options of the command line and no login.
+    pub(super) fn builder(&self, endpoint: &Endpoint) -> Builder {
+        let address = match &endpoint.via {
+            Some(words) => Address::Via(words.clone()),
+            None => Address::Tcp { host: endpoint.host.clone(), port: endpoint.port },
+        };
+        let (output, host) = (self.output.clone(), endpoint.name.clone());
+        Client::builder_for(address).retries(self.settings.retries).timeout(self.settings.timeout).on_retry(
+            Box::new(move |attempt, pause, error| {
+                // What cannot be said here is found by the next line that matters.
+                let _ = output.retry(&host, attempt, pause, &error.to_string());
+            }),
+        )
+    }
+
+    async fn credentials(&self, endpoint: &Endpoint) -> Result<Vec<Credential>, Failed> {
+        let agent = std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from);
+        let (endpoint, paths) = (endpoint.clone(), self.paths.clone());
+        let asking = terminal::is_attended();
+        let collected = tokio::task::spawn_blocking(move || {
+            Candidates::collect(&endpoint, &paths, agent.as_deref(), asking)
+        });
+        let candidates = collected
+            .await
+            .map_err(|error| super::Failed::new(crate::exit::Exit::Failure, error.to_string()))??;
+        if self.settings.verbose > 0 {
+            for candidate in &candidates.list {
+                self.output.info(&format!("to log in: {candidate}"))?;
+            }
+            for note in &candidates.notes {
+                self.output.info(note)?;
+            }
+        }
+        Ok(candidates.list.into_iter().map(Credential::from).collect())
+    }
+}
+
+/// The known-hosts policy.
+struct HostTrust {
+    endpoint: Endpoint,
+    known_hosts: KnownHosts,
+    accept_new: bool,
+}
+
+impl Trust for HostTrust {
+    fn decide(&self, presented: &Fingerprint) -> Result<Trusted, String> {
+        let Endpoint { host, port, fingerprint, .. } = &self.endpoint;
+        let known = self.known_hosts.lookup(host, *port).map_err(|error| error.to_string())?;
+        let attended = terminal::is_attended();
+        let decision = decide(
+            &self.endpoint,
+            known.as_ref(),
+            presented,
+            fingerprint.as_ref(),
+            self.accept_new,
+            attended,
+        );
+        let how = match decision {
+            Decision::Trusted { confirmed } => return Ok(Trusted { confirmed }),
+            Decision::Refuse(message) => return Err(message),
+            Decision::AddThenTrust { how } => how,
+            Decision::Ask => {
+                let question = format!(
+                    "The key of {} is not known. It presented\n  {presented}\nCompare it with the output of 'ftserver fingerprint' on the server.\nTrust it? [y/N] ",
+                    self.endpoint
+                );
+                if !confirm(&question) {
+                    return Err(format!("the key of {} was not confirmed; nothing was sent", self.endpoint));
+                }
+                How::Prompt
+            }
+        };
+        self.known_hosts.add(host, *port, presented, how).map_err(|error| error.to_string())?;
+        Ok(Trusted { confirmed: how.is_confirmed() })
+    }
+}

@@ -1,0 +1,202 @@
+//! The commands: plans from the command line carried out with a [`Client`], and what is said about them.
+
+mod context;
+mod expand;
+mod get;
+mod put;
+mod remote;
+mod setup;
+mod terminal;
+mod transfer;
+
+use std::ffi::OsString;
+use std::io;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::{self, Invocation, Plan};
+use crate::client::{Client, ClientError};
+use crate::config::ConfigError;
+use crate::credentials::CredentialError;
+use crate::exit::Exit;
+use crate::known_hosts::KnownHostsError;
+use crate::output::{ErrorReport, Output, is_broken_pipe};
+use context::Context;
+
+/// How long files and connections may take to be put away when a run is cut short.
+const TIDY_UP: Duration = Duration::from_secs(3);
+
+/// Runs the program: parses, carries out, and gives the exit code.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let invocation = match cli::parse(args) {
+        Ok(invocation) => invocation,
+        Err(stop) => {
+            let said = stop.write(&mut io::stdout(), &mut io::stderr());
+            return said.unwrap_or(Exit::Failure).into();
+        }
+    };
+    match &invocation.plan {
+        Plan::Completions(shell) => return written(cli::write_completions(*shell, &mut io::stdout())),
+        Plan::Man(verb) => return written(cli::write_man(verb.as_deref(), &mut io::stdout())),
+        _ => {}
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(_) => return Exit::Failure.into(),
+    };
+    let code = runtime.block_on(until_signalled(invocation));
+    // Blocking halves of a transfer that was cut off remove or keep their files now.
+    runtime.shutdown_timeout(TIDY_UP);
+    code
+}
+
+fn written(result: io::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => Exit::Ok.into(),
+        Err(_) => Exit::Failure.into(),
+    }
+}
+
+async fn until_signalled(invocation: Invocation) -> ExitCode {
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+    let (Ok(mut int), Ok(mut term), Ok(mut hup)) = (signal(kinds[0]), signal(kinds[1]), signal(kinds[2]))
+    else {
+        return Exit::Failure.into();
+    };
+    let kind = tokio::select! {
+        exit = carry_out(invocation) => return exit.into(),
+        _ = int.recv() => SignalKind::interrupt(),
+        _ = term.recv() => SignalKind::terminate(),
+        _ = hup.recv() => SignalKind::hangup(),
+    };
+    let number = u8::try_from(kind.as_raw_value()).unwrap_or(0);
+    ExitCode::from(128_u8.saturating_add(number))
+}
+
+async fn carry_out(invocation: Invocation) -> Exit {
+    let data_on_stdout =
+        matches!(&invocation.plan, Plan::Get(get) if get.target == cli::LocalTarget::Stdout);
+    let options =
+        crate::output::OutputOptions::detect(invocation.run.json, invocation.run.quiet, data_on_stdout);
+    let output = Output::new(options);
+    let done = async {
+        let (context, plan) = Context::new(invocation, output.clone())?;
+        let deadline = context.settings.deadline;
+        let work = perform(&context, plan);
+        match deadline {
+            Some(limit) => tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+                let message = format!("the deadline of {} s passed", limit.as_secs());
+                Err(Failed { exit: Exit::Deadline, message, retry_safe: true })
+            }),
+            None => work.await,
+        }
+    };
+    match done.await {
+        Ok(exit) => exit,
+        Err(failed) => {
+            failed.report(&output, None, None);
+            failed.exit
+        }
+    }
+}
+
+async fn perform(context: &Context, plan: Plan) -> Result<Exit, Failed> {
+    match plan {
+        Plan::Get(plan) => get::run(context, plan).await,
+        Plan::Put(plan) => put::run(context, plan).await,
+        Plan::Ls(plan) => remote::ls(context, plan).await,
+        Plan::Stat(plan) => remote::stat(context, plan).await,
+        Plan::Sum(plan) => remote::sum(context, plan).await,
+        Plan::Mkdir(plan) => remote::mkdir(context, plan).await,
+        Plan::Rm(plan) => remote::rm(context, plan).await,
+        Plan::Mv(plan) => remote::mv(context, plan).await,
+        Plan::Join(plan) => setup::join(context, plan).await,
+        Plan::Trust(plan) => setup::trust(context, plan).await,
+        Plan::Key => setup::key(context).await,
+        // Carried out before there is a runtime.
+        Plan::Completions(_) | Plan::Man(_) => Ok(Exit::Ok),
+    }
+}
+
+/// Why a command, or one file of it, failed.
+#[derive(Debug)]
+struct Failed {
+    exit: Exit,
+    message: String,
+    retry_safe: bool,
+}
+
+impl Failed {
+    fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), retry_safe: true }
+    }
+
+    fn report(&self, output: &Output, host: Option<&str>, path: Option<&[u8]>) {
+        if self.message.is_empty() {
+            return;
+        }
+        let report =
+            ErrorReport { host, path, exit: self.exit, message: &self.message, retry_safe: self.retry_safe };
+        // There is nowhere left to complain to.
+        let _ = output.error(&report);
+    }
+}
+
+impl From<ClientError> for Failed {
+    fn from(error: ClientError) -> Self {
+        let exit = match &error {
+            ClientError::Usage(_) => Exit::Usage,
+            other => Exit::from(other.status()),
+        };
+        Self { exit, message: error.to_string(), retry_safe: error.is_retry_safe() }
+    }
+}
+
+/// Failures of our own output; a reader that went away needs no words.
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Self {
+        let message =
+            if is_broken_pipe(&error) { String::new() } else { format!("cannot write the output: {error}") };
+        Self::new(Exit::Failure, message)
+    }
+}
+
+impl From<ConfigError> for Failed {
+    fn from(error: ConfigError) -> Self {
+        Self::new(Exit::Usage, error.to_string())
+    }
+}
+
+impl From<KnownHostsError> for Failed {
+    fn from(error: KnownHostsError) -> Self {
+        Self::new(Exit::Usage, error.to_string())
+    }
+}
+
+impl From<CredentialError> for Failed {
+    fn from(error: CredentialError) -> Self {
+        Self::new(Exit::Denied, error.to_string())
+    }
+}
+
+/// Whether nothing else of the job can succeed after this error.
+fn ends_the_job(error: &ClientError) -> bool {
+    use ft_protocol::{Error, Status};
+    match error {
+        ClientError::Protocol(Error::Connection(_) | Error::Protocol(_) | Error::Version { .. }) => true,
+        ClientError::Protocol(error) => {
+            matches!(
+                error.status(),
+                Status::DiskFull | Status::Unavailable | Status::TimedOut | Status::AuthFailed
+            )
+        }
+        ClientError::Login(_) | ClientError::Untrusted(_) | ClientError::Credential(_) => true,
+        ClientError::OutcomeUnknown(_) | ClientError::Usage(_) => false,
+    }
+}
+
+async fn close(client: Client) {
+    client.close().await;
+}

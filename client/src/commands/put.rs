@@ -1,0 +1,61 @@
+//! `put`.
+
+use std::io;
+use std::path::Path;
+use std::time::Instant;
+
+use super::context::Context;
+use super::transfer::{Arrived, Run, shown};
+use super::{Failed, close};
+use crate::cli::{LocalSource, PutPlan};
+use crate::client::{Client, PutTarget, Stored};
+use crate::exit::Exit;
+
+pub(super) async fn run(context: &Context, plan: PutPlan) -> Result<Exit, Failed> {
+    let endpoint = context.endpoint()?;
+    let mut client = context.client(&endpoint).await?;
+    let mut run = Run::new(context, &endpoint.name, "put", &plan.transfer, client.run())?;
+    run.files(plan.sources.len());
+    let target = PutTarget { path: plan.target, into: plan.target_is_dir, parents: plan.mkdirs };
+    for source in &plan.sources {
+        match one(&mut client, &mut run, source, &target).await {
+            Ok(()) => {}
+            // Said already, and counted.
+            Err(failed) if failed.message.is_empty() => break,
+            Err(failed) => return Err(failed),
+        }
+    }
+    close(client).await;
+    run.finish()
+}
+
+async fn one(
+    client: &mut Client,
+    run: &mut Run<'_>,
+    source: &LocalSource,
+    target: &PutTarget,
+) -> Result<(), Failed> {
+    let start = Instant::now();
+    let options = run.options();
+    let meter = std::sync::Arc::clone(&options.meter);
+    let (name, stored) = match source {
+        LocalSource::Stdin => {
+            let put = client.put_stream(io::stdin(), target, &options);
+            (target.path.as_bytes(), run.watch(b"-", &meter, put).await)
+        }
+        LocalSource::Path(path) => {
+            let put = client.put_file(path, target, &options);
+            (bytes(path), run.watch(bytes(path), &meter, put).await)
+        }
+    };
+    match stored {
+        Ok(Stored { size, proof, whole, kept, grew, path }) => {
+            run.arrived(&Arrived { path: shown(&path), size, proof, whole, kept, grew }, start.elapsed())
+        }
+        Err(error) => run.failed(name, error),
+    }
+}
+
+fn bytes(path: &Path) -> &[u8] {
+    path.as_os_str().as_encoded_bytes()
+}

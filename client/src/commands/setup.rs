@@ -1,0 +1,137 @@
+//! `join`, `trust`, `key`.
+
+use std::io::Read;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ft_protocol::auth::{Fingerprint, JoinString};
+
+use super::context::Context;
+use super::terminal::{ask, confirm, is_attended};
+use super::{Failed, close};
+use crate::address::{HostSpec, host_port};
+use crate::cli::{JoinPlan, TrustPlan};
+use crate::client::{Address, Client, ClientError, Credential, Login, Pinned, Trust, Trusted};
+use crate::config::HostEntry;
+use crate::config_edit::add_host;
+use crate::credentials::{Candidate, load_or_make_client_key};
+use crate::exit::Exit;
+use crate::known_hosts::{Decision, How, KnownHosts, decide};
+
+/// Longest input in which a join string is looked for, in bytes.
+const MAX_INPUT: u64 = 64 * 1024;
+
+pub(super) async fn join(context: &Context, plan: JoinPlan) -> Result<Exit, Failed> {
+    let text = read_join_string()?;
+    let join: JoinString =
+        text.trim().parse().map_err(|error| Failed::new(Exit::Usage, format!("{error}")))?;
+    let spec: HostSpec = join
+        .address()
+        .parse()
+        .map_err(|error: crate::address::AddressError| Failed::new(Exit::Usage, error.0))?;
+    let (host, port) = (spec.host.clone(), spec.port.unwrap_or(crate::address::DEFAULT_PORT));
+    let (user, fingerprint) = (join.user().to_owned(), join.fingerprint());
+    let known_hosts = KnownHosts::new(&context.paths.known_hosts);
+    let known = known_hosts.lookup(&host, port)?;
+    let shown = host_port(&host, port);
+    if let Decision::Refuse(message) =
+        decide(&shown, known.as_ref(), &fingerprint, Some(&fingerprint), false, false)
+    {
+        return Err(Failed::new(Exit::Denied, message));
+    }
+    let path = context.paths.client_key.clone();
+    let key = load_or_make_client_key(&path)?;
+    let credential = Credential::from(Candidate::Key { path, key: Box::new(key) });
+    let mut client = Client::builder_for(Address::Tcp { host: host.clone(), port })
+        .user(&user)
+        .login(Login::Invite { join, key: credential })
+        .trust(Arc::new(Pinned(fingerprint)))
+        .retries(context.settings.retries)
+        .timeout(context.settings.timeout)
+        .build()?;
+    client.login().await?;
+    let rights = client.rights().unwrap_or_default();
+    close(client).await;
+    known_hosts.add(&host, port, &fingerprint, How::Join)?;
+    let name = plan.name.unwrap_or_else(|| host.clone());
+    let entry = HostEntry { address: Some(shown), user: Some(user.clone()), ..HostEntry::default() };
+    let became_default = add_host(&context.paths.config, &name, &entry)?;
+    context.output.info(&format!("joined {name} as {user} (rights: {rights})"))?;
+    let example = if became_default { "ftclient ls /".to_owned() } else { format!("ftclient ls {name}:") };
+    context.output.info(&format!("try: {example}"))?;
+    Ok(Exit::Ok)
+}
+
+fn read_join_string() -> Result<String, Failed> {
+    if is_attended() {
+        return Ok(ask("Paste the join string from 'ftserver invite': ")?);
+    }
+    let mut text = String::new();
+    let read = std::io::stdin().take(MAX_INPUT).read_to_string(&mut text);
+    read.map_err(|error| Failed::new(Exit::Usage, format!("cannot read the join string: {error}")))?;
+    Ok(text)
+}
+
+pub(super) async fn trust(context: &Context, plan: TrustPlan) -> Result<Exit, Failed> {
+    let endpoint = context.endpoint()?;
+    let known_hosts = KnownHosts::new(&context.paths.known_hosts);
+    if plan.forget {
+        let forgotten = known_hosts.forget(&endpoint.host, endpoint.port)?;
+        let what = if forgotten { "forgotten" } else { "was not known" };
+        context.output.info(&format!("the key of {endpoint}: {what}"))?;
+        return Ok(if forgotten { Exit::Ok } else { Exit::NotFound });
+    }
+    let known = known_hosts.lookup(&endpoint.host, endpoint.port)?;
+    let fingerprint = match context.connection.fingerprint {
+        Some(given) => given,
+        None => presented(context, &endpoint).await?,
+    };
+    if known.as_ref().is_some_and(|known| known.fingerprint != fingerprint) {
+        let decision = decide(&endpoint, known.as_ref(), &fingerprint, None, false, false);
+        if let Decision::Refuse(message) = decision {
+            return Err(Failed::new(Exit::Denied, message));
+        }
+    }
+    if context.connection.fingerprint.is_none() {
+        let question = format!(
+            "{endpoint} presents\n  {fingerprint}\nCompare it with the output of 'ftserver fingerprint' on the server.\nTrust it? [y/N] "
+        );
+        if !is_attended() || !confirm(&question) {
+            let message = format!(
+                "the key {fingerprint} of {endpoint} was not confirmed; without a terminal run 'ftclient trust {endpoint} --fingerprint {fingerprint}'"
+            );
+            return Err(Failed::new(Exit::Denied, message));
+        }
+    }
+    known_hosts.add(&endpoint.host, endpoint.port, &fingerprint, How::Trust)?;
+    context.output.info(&format!("the key {fingerprint} of {endpoint} is trusted"))?;
+    Ok(Exit::Ok)
+}
+
+/// The key that a server presents; nothing is sent to it.
+async fn presented(context: &Context, endpoint: &crate::endpoint::Endpoint) -> Result<Fingerprint, Failed> {
+    #[derive(Default)]
+    struct Look(Mutex<Option<Fingerprint>>);
+    impl Trust for Look {
+        fn decide(&self, presented: &Fingerprint) -> Result<Trusted, String> {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(*presented);
+            Err("only looked at".into())
+        }
+    }
+    let look = Arc::new(Look::default());
+    let mut client = context.builder(endpoint).trust(Arc::clone(&look) as Arc<dyn Trust>).build()?;
+    let ended = client.login().await;
+    let seen = *look.0.lock().unwrap_or_else(PoisonError::into_inner);
+    match (seen, ended) {
+        (Some(fingerprint), Err(ClientError::Untrusted(_))) => Ok(fingerprint),
+        (_, Err(error)) => Err(error.into()),
+        (_, Ok(())) => Err(Failed::new(Exit::Usage, "this host needs no key")),
+    }
+}
+
+pub(super) async fn key(context: &Context) -> Result<Exit, Failed> {
+    let key = load_or_make_client_key(&context.paths.client_key)?;
+    let line = key.public_key().to_openssh();
+    let line = line.map_err(|error| Failed::new(Exit::Failure, format!("cannot show the key: {error}")))?;
+    context.output.data(format!("{line}\n").as_bytes())?;
+    Ok(Exit::Ok)
+}
