@@ -1,5 +1,6 @@
 //! MD5 of many independent pieces side by side in SIMD lanes.
 
+use md5::{Digest as _, Md5};
 use md5_many::Md5Many;
 
 use super::{Hash, LEAF_LEN};
@@ -36,14 +37,13 @@ impl Lanes {
         let leaves = leaves.get(..count).unwrap_or_default();
         let digests = digests.get_mut(..count).unwrap_or_default();
         self.0.hash_many(leaves, digests);
-        Hash::of(&md5_many::md5(digests.as_flattened()))
+        Hash::of(&Md5::digest(digests.as_flattened()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use md5::{Digest, Md5};
     use proptest::prelude::*;
 
     fn reference(block: &[u8]) -> Hash {
