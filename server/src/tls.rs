@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use ft_protocol::auth::proof::{EXPORTER_LABEL, EXPORTER_LEN};
 use ft_protocol::auth::{Binding, Fingerprint, tls};
+use ft_protocol::wire::ReadAhead;
 use ft_protocol::{Error, Result, Status};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, version::TLS13};
-use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -16,7 +16,7 @@ use tokio_rustls::server::TlsStream;
 use crate::identity::Identity;
 
 /// A byte stream after the handshake.
-pub(crate) type Secured = TlsStream<BufReader<TcpStream>>;
+pub(crate) type Secured = TlsStream<ReadAhead<TcpStream>>;
 
 /// The acceptor of a server with this identity.
 pub(crate) fn acceptor(identity: &Identity) -> Result<TlsAcceptor> {
@@ -39,7 +39,7 @@ pub(crate) async fn accept(
     server: Fingerprint,
 ) -> io::Result<(Secured, Binding)> {
     stream.set_nodelay(true)?;
-    let mut secured = acceptor.accept(BufReader::with_capacity(tls::READ_BUFFER, stream)).await?;
+    let mut secured = acceptor.accept(ReadAhead::new(stream)).await?;
     let (_, connection) = secured.get_mut();
     connection.set_buffer_limit(Some(tls::BUFFER_LIMIT));
     let exporter = connection

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ft_protocol::auth::proof::{EXPORTER_LABEL, EXPORTER_LEN};
 use ft_protocol::auth::{Binding, Fingerprint, tls};
+use ft_protocol::wire::ReadAhead;
 use ft_protocol::{Error, Status};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature};
@@ -16,7 +17,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
-use tokio::io::{AsyncRead, AsyncWrite, BufReader};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -140,7 +141,7 @@ fn at(address: &Address, error: Error) -> Error {
     }
 }
 
-type Secured = tokio_rustls::client::TlsStream<BufReader<TcpStream>>;
+type Secured = tokio_rustls::client::TlsStream<ReadAhead<TcpStream>>;
 
 async fn secure(host: &str, port: u16) -> ft_protocol::Result<(Secured, Binding)> {
     let tcp = TcpStream::connect((host, port)).await.map_err(Error::Connection)?;
@@ -158,7 +159,7 @@ async fn secure(host: &str, port: u16) -> ft_protocol::Result<(Secured, Binding)
     config.resumption = rustls::client::Resumption::disabled();
     config.enable_sni = false;
     let name = ServerName::from(tcp.peer_addr().map_err(Error::Connection)?.ip());
-    let buffered = BufReader::with_capacity(tls::READ_BUFFER, tcp);
+    let buffered = ReadAhead::new(tcp);
     let mut stream =
         TlsConnector::from(Arc::new(config)).connect(name, buffered).await.map_err(Error::Connection)?;
     let (_, connection) = stream.get_mut();

@@ -209,10 +209,12 @@ impl Shown {
             progress.add_total(total);
             self.total = Some(total);
         }
-        let (done, kept) = (self.base + meter.done(), meter.kept());
+        let kept = meter.kept();
         let position = progress.position();
-        if done < position || kept > self.kept {
-            // Taken up where an earlier attempt stopped, or begun again: neither counts for the rate.
+        // A new attempt begins at zero; what was shown stands until it is reached again.
+        let done = position.max(self.base + meter.done());
+        if kept > self.kept {
+            // Taken up where an earlier attempt stopped, which does not count for the rate.
             progress.set_position(done);
         } else {
             progress.advance(done - position);

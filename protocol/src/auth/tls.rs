@@ -7,8 +7,6 @@ use rustls::crypto::aws_lc_rs::{self, cipher_suite, kx_group};
 pub const ALPN: &[u8] = b"ft";
 /// Bytes that TLS may buffer before a write waits: a block and what goes with it, twice.
 pub const BUFFER_LIMIT: usize = 2 << 20;
-/// Bytes read from the socket at once; rustls alone reads 4 KiB a call.
-pub const READ_BUFFER: usize = 256 << 10;
 
 /// AES-128-GCM first where the processor has AES instructions, ChaCha20 first elsewhere; X25519MLKEM768, then
 /// X25519.

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use memmap2::MmapMut;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::frame::BLOCK_LEN;
@@ -11,16 +12,65 @@ use super::frame::BLOCK_LEN;
 pub const HEADROOM: usize = 160;
 /// Buffers that all transfers of a process share, beyond the one that each has to itself.
 const SHARED: usize = 64;
-/// Full-size buffers kept for reuse while any transfer runs.
+/// Full-size buffers kept for reuse while others are in use.
 const IDLE: usize = 16;
 
-static POOL: Mutex<Pool> = Mutex::new(Pool { idle: Vec::new(), quotas: 0 });
+static POOL: Mutex<Pool> = Mutex::new(Pool { idle: Vec::new(), live: 0 });
 static COMMON: std::sync::LazyLock<Arc<Semaphore>> =
     std::sync::LazyLock::new(|| Arc::new(Semaphore::new(SHARED)));
 
 struct Pool {
-    idle: Vec<Vec<u8>>,
-    quotas: usize,
+    idle: Vec<Memory>,
+    /// Full-size blocks in use.
+    live: usize,
+}
+
+impl Pool {
+    fn take(&mut self) -> Option<Memory> {
+        self.live += 1;
+        self.idle.pop()
+    }
+
+    fn give_back(&mut self, memory: Memory) {
+        self.live = self.live.saturating_sub(1);
+        if self.live == 0 {
+            self.idle = Vec::new();
+        } else if self.idle.len() < IDLE {
+            self.idle.push(memory);
+        }
+    }
+}
+
+/// Memory of a block. Large ones are mapped, so that the system has them back as soon as they are dropped;
+/// from malloc they would stay in its arenas, one for each thread that once served a client.
+#[derive(Debug)]
+enum Memory {
+    Mapped(MmapMut),
+    Heap(Vec<u8>),
+}
+
+/// Smaller blocks are not worth a mapping of their own, in bytes.
+const MAPPED_FROM: usize = 64 << 10;
+
+impl Memory {
+    fn new(len: usize) -> Self {
+        let mapped = if len >= MAPPED_FROM { MmapMut::map_anon(len).ok() } else { None };
+        mapped.map_or_else(|| Memory::Heap(vec![0; len]), Memory::Mapped)
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Memory::Mapped(bytes) => bytes,
+            Memory::Heap(bytes) => bytes,
+        }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        match self {
+            Memory::Mapped(bytes) => bytes,
+            Memory::Heap(bytes) => bytes,
+        }
+    }
 }
 
 fn pool() -> MutexGuard<'static, Pool> {
@@ -36,18 +86,7 @@ pub struct Quota {
 
 impl Default for Quota {
     fn default() -> Self {
-        pool().quotas += 1;
         Self { own: Arc::new(Semaphore::new(1)) }
-    }
-}
-
-impl Drop for Quota {
-    fn drop(&mut self) {
-        let mut pool = pool();
-        pool.quotas -= 1;
-        if pool.quotas == 0 {
-            pool.idle = Vec::new();
-        }
     }
 }
 
@@ -71,7 +110,7 @@ impl Quota {
 /// One block of content with room for frames before it.
 #[derive(Debug)]
 pub struct Block {
-    bytes: Vec<u8>,
+    memory: Memory,
     start: usize,
     end: usize,
     _permit: Option<OwnedSemaphorePermit>,
@@ -80,19 +119,19 @@ pub struct Block {
 impl Block {
     fn new(len: usize, permit: Option<OwnedSemaphorePermit>) -> Self {
         let len = len.min(BLOCK_LEN);
-        let kept = if len == BLOCK_LEN { pool().idle.pop() } else { None };
-        let bytes = kept.unwrap_or_else(|| vec![0; HEADROOM + len]);
-        Self { bytes, start: HEADROOM, end: HEADROOM + len, _permit: permit }
+        let kept = if len == BLOCK_LEN { pool().take() } else { None };
+        let memory = kept.unwrap_or_else(|| Memory::new(HEADROOM + len));
+        Self { memory, start: HEADROOM, end: HEADROOM + len, _permit: permit }
     }
 
     /// The content.
     pub fn content(&self) -> &[u8] {
-        self.bytes.get(HEADROOM..self.end).unwrap_or_default()
+        self.memory.bytes().get(HEADROOM..self.end).unwrap_or_default()
     }
 
     /// The content, to be filled.
     pub fn content_mut(&mut self) -> &mut [u8] {
-        self.bytes.get_mut(HEADROOM..self.end).unwrap_or_default()
+        self.memory.bytes_mut().get_mut(HEADROOM..self.end).unwrap_or_default()
     }
 
     /// Shortens the content to `len` bytes.
@@ -104,7 +143,7 @@ impl Block {
     /// offset. `frames` longer than the headroom cannot happen: a BLOCK and a DATA header are below it.
     pub fn into_wire(mut self, frames: &[u8]) -> (Bytes, usize) {
         let start = HEADROOM.saturating_sub(frames.len());
-        if let Some(room) = self.bytes.get_mut(start..HEADROOM) {
+        if let Some(room) = self.memory.bytes_mut().get_mut(start..HEADROOM) {
             room.copy_from_slice(frames.get(..room.len()).unwrap_or_default());
         }
         self.start = start;
@@ -119,17 +158,14 @@ impl Block {
 
 impl AsRef<[u8]> for Block {
     fn as_ref(&self) -> &[u8] {
-        self.bytes.get(self.start..self.end).unwrap_or_default()
+        self.memory.bytes().get(self.start..self.end).unwrap_or_default()
     }
 }
 
 impl Drop for Block {
     fn drop(&mut self) {
-        if self.bytes.len() == HEADROOM + BLOCK_LEN {
-            let mut pool = pool();
-            if pool.quotas > 0 && pool.idle.len() < IDLE {
-                pool.idle.push(std::mem::take(&mut self.bytes));
-            }
+        if self.memory.bytes().len() == HEADROOM + BLOCK_LEN {
+            pool().give_back(std::mem::replace(&mut self.memory, Memory::Heap(Vec::new())));
         }
     }
 }

@@ -76,8 +76,8 @@ impl Default for Limits {
         let count = |n| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN);
         Self {
             max_connections: count(1024),
-            max_unauthenticated: count(256),
-            max_unauthenticated_per_source: count(32),
+            max_unauthenticated: count(512),
+            max_unauthenticated_per_source: count(256),
             login_timeout: Duration::from_secs(20),
             stall_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(30),
