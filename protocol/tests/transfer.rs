@@ -297,3 +297,57 @@ async fn a_lost_connection_keeps_what_was_written() {
     );
     assert_eq!(fs::read(dir.path().join("copy")).unwrap(), data);
 }
+
+/// Sends `blocks` (number, last, content) and DONE as a sender that does not keep to the rules, and gives the
+/// receiver's verdict and what is in its directory.
+async fn lying_sender(size: Option<u64>, blocks: &[(u64, bool, &[u8])], done_size: u64) -> (Status, usize) {
+    use ft_protocol::digest::{Lanes, Root};
+    use ft_protocol::wire::message::{Done, File};
+    let dir = tempfile::tempdir().unwrap();
+    let (a, mut b) = pair(1 << 22);
+    let sink = file_sink(dir.path(), None);
+    let file = File { size: size.unwrap_or(0), unsized_: size.is_none(), mode: 0o644, ..File::default() };
+    a.tx.send(OP, file).await.unwrap();
+    let receiver = tokio::spawn(async move { take(&mut b, sink, Algorithm::Md5).await });
+    let mut root = Root::new(Algorithm::Md5);
+    for (number, last, data) in blocks {
+        let digest = Algorithm::Md5.block(&Lanes::default(), data, *number == 0 && *last);
+        root.add(&digest);
+        let block = Block { file: 0, block: *number, digest: digest.to_vec(), last: *last };
+        let _ = a.tx.send(OP, block).await;
+        let _ = a.tx.send(OP, Message::Data(data.to_vec().into())).await;
+    }
+    let done = Done { size: done_size, digest: root.finish().to_vec(), ..Done::default() };
+    let _ = a.tx.send(OP, done).await;
+    let verdict = receiver.await.unwrap().map_or_else(|error| error.status(), |_| Status::Ok);
+    (verdict, fs::read_dir(dir.path()).unwrap().count())
+}
+
+#[tokio::test]
+async fn a_sender_that_lies_about_sizes_and_ends_leaves_nothing() {
+    let full = pattern(BLOCK_LEN);
+    assert_eq!(lying_sender(None, &[(0, true, b"abc")], 3).await, (Status::Ok, 1), "an honest one");
+    for (what, size, blocks, done) in [
+        ("DONE longer than the pipe", None, vec![(0, true, &b"abc"[..])], 500_000),
+        ("DONE shorter than the pipe", None, vec![(0, true, &b"abc"[..])], 1),
+        (
+            "a block after the last",
+            None,
+            vec![(0, true, &b"abc"[..]), (1, true, b"def")],
+            BLOCK_LEN as u64 + 3,
+        ),
+        ("a short block that is not the last", None, vec![(0, false, &b"abc"[..]), (1, true, b"def")], 6),
+        ("a single block not called the last", Some(3), vec![(0, false, &b"abc"[..])], 3),
+        ("a block longer than the file", Some(3), vec![(0, true, &b"abcd"[..])], 3),
+        (
+            "two blocks for one",
+            Some(BLOCK_LEN as u64),
+            vec![(0, true, &full[..]), (1, true, b"x")],
+            BLOCK_LEN as u64,
+        ),
+        ("DONE of another size", Some(3), vec![(0, true, &b"abc"[..])], 4),
+        ("an empty block", None, vec![(0, true, &b""[..])], 0),
+    ] {
+        assert_eq!(lying_sender(size, &blocks, done).await, (Status::Protocol, 0), "{what}");
+    }
+}

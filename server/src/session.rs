@@ -10,7 +10,7 @@ use ft_protocol::wire::message::{End, Welcome};
 use ft_protocol::wire::{Connection, Message};
 use ft_protocol::{Error, Failure, Result, Status};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::timeout_at;
+use tokio::time::{timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::digests::Digests;
@@ -44,6 +44,7 @@ pub(crate) struct Scope {
 /// What ends a session that the peer did not end.
 enum Ended {
     Stopped,
+    Stalled,
     Failed(Error),
 }
 
@@ -146,7 +147,9 @@ impl Session<'_> {
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
         let ended = self.operations(&mut conn, &stop).await;
-        if matches!(&ended, Err(Ended::Failed(Error::Connection(_)))) || stop.kill.is_cancelled() {
+        if matches!(&ended, Err(Ended::Failed(Error::Connection(_)) | Ended::Stalled))
+            || stop.kill.is_cancelled()
+        {
             conn.abort();
         }
         // Locks of the operation that was cut off are free once its blocking half has seen it.
@@ -154,6 +157,9 @@ impl Session<'_> {
         conn.workers.wait().await;
         match ended {
             Ok(()) | Err(Ended::Failed(Error::Connection(_))) => {}
+            Err(Ended::Stalled) => {
+                tracing::warn!(user = self.scope.user, "the client stalled; its session ends")
+            }
             Err(Ended::Stopped) => {
                 let why = Failure::new(Status::Unavailable, "the server ended the session; try again");
                 say_goodbye(conn, &why).await;
@@ -196,12 +202,21 @@ impl Session<'_> {
                 () = stop.kill.cancelled() => return Err(Ended::Stopped),
                 outcome = self.operation(conn, op, verb) => outcome,
             };
-            let failure = match outcome {
-                Ok(()) => Failure::new(Status::Ok, ""),
+            let end = match outcome {
+                Ok(()) => End::default(),
                 Err(error @ (Error::Connection(_) | Error::Protocol(_))) => return Err(error.into()),
-                Err(error) => error.failure(),
+                Err(_) if conn.rx.is_ended() => return Ok(()),
+                // Its blocking half may still be at work, so nothing may follow on this connection.
+                Err(Error::Local(failure)) if failure.status == Status::TimedOut => {
+                    return Err(Ended::Stalled);
+                }
+                Err(error) => error.failure().into(),
             };
-            conn.tx.send(op, End { status: failure.status as u32, message: failure.message }).await?;
+            tokio::select! {
+                biased;
+                () = stop.kill.cancelled() => return Err(Ended::Stopped),
+                sent = timeout(self.stall, conn.tx.send(op, end)) => sent.map_err(|_| Ended::Stalled)??,
+            }
         }
     }
 
@@ -229,7 +244,7 @@ async fn say_goodbye<S>(conn: Connection<S>, why: &Failure)
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
-    let end = End { status: why.status as u32, message: why.message.clone() };
-    let _ = tokio::time::timeout(FAREWELL, conn.tx.send(0, end)).await;
+    let end = End::from(why.clone());
+    let _ = timeout(FAREWELL, conn.tx.send(0, end)).await;
     conn.close(FAREWELL).await;
 }

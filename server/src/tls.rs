@@ -41,6 +41,9 @@ pub(crate) async fn accept(
     stream.set_nodelay(true)?;
     let mut secured = acceptor.accept(ReadAhead::new(stream)).await?;
     let (_, connection) = secured.get_mut();
+    if connection.alpn_protocol() != Some(tls::ALPN) {
+        return Err(io::Error::other("the client does not ask for ft (ALPN)"));
+    }
     connection.set_buffer_limit(Some(tls::BUFFER_LIMIT));
     let exporter = connection
         .export_keying_material([0; EXPORTER_LEN], EXPORTER_LABEL, None)

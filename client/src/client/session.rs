@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ft_protocol::wire::message::{End, Hello};
 use ft_protocol::wire::{Connection, Message};
-use ft_protocol::{Error, Failure, Status};
+use ft_protocol::{Error, Status};
 use tokio::process::Child;
 use tokio::time::timeout;
 
@@ -58,10 +58,8 @@ impl Session {
         let message = self.conn.rx.next_in(op).await?;
         self.conn.tx.activity().moved();
         match message {
-            Message::End(end) => match Status::from_wire(end.status) {
-                Status::Ok => Ok(None),
-                status => Err(Error::Remote(Failure::new(status, end.message))),
-            },
+            Message::End(end) if end.status == Status::Ok as u32 => Ok(None),
+            Message::End(end) => Err(end.premature()),
             message => Ok(Some(message)),
         }
     }
@@ -74,10 +72,7 @@ impl Session {
     ) -> ft_protocol::Result<()> {
         let end = match outcome {
             Ok(_) => End::default(),
-            Err(error) => {
-                let failure = error.failure();
-                End { status: failure.status as u32, message: failure.message }
-            }
+            Err(error) => error.failure().into(),
         };
         self.conn.tx.send(op, end).await
     }

@@ -34,6 +34,10 @@ pub(super) struct Landing {
     throttle: Throttle,
     /// Blocks that came over the connection.
     arrived: u64,
+    /// Bytes of them.
+    landed: u64,
+    /// The block that said that it is the last.
+    last: Option<u64>,
     kept: u64,
 }
 
@@ -62,6 +66,8 @@ impl Landing {
             meter: job.meter,
             throttle: Throttle::new(job.rate),
             arrived: 0,
+            landed: 0,
+            last: None,
             kept: 0,
         };
         landing.land(queue)
@@ -93,7 +99,12 @@ impl Landing {
         let mut done: Option<Done> = None;
         loop {
             match done {
-                Some(done) if self.order.is_complete() => return Ok(done),
+                Some(done) if self.order.is_complete() => {
+                    if self.info.size.is_none() && done.size != self.landed {
+                        return Err(Error::protocol("DONE names another size than arrived"));
+                    }
+                    return Ok(done);
+                }
                 _ => {}
             }
             match queue.blocking_recv().ok_or_else(interrupted)? {
@@ -102,6 +113,9 @@ impl Landing {
                 Arrived::Done(last) if done.is_none() => {
                     if self.info.size.is_some_and(|size| size != last.size) {
                         return Err(Error::protocol("DONE names another size than FILE"));
+                    }
+                    if self.algorithm != Algorithm::Sha256 && !last.whole.is_empty() {
+                        return Err(Error::protocol("DONE with a SHA-256 that nobody asked for"));
                     }
                     self.order.end_at(blocks_of(last.size))?;
                     done = Some(last);
@@ -114,7 +128,10 @@ impl Landing {
     /// Hashes what an earlier attempt left, and tells the sender.
     fn offer_what_is_here(&mut self, size: u64) -> Result<()> {
         match &self.sink {
-            Sink::Stream(stream) => self.had = stream.digests(),
+            Sink::Stream(stream) => {
+                self.had = stream.digests();
+                self.had.truncate(usize::try_from(blocks_of(size).min(MAX_HAVE)).unwrap_or(usize::MAX));
+            }
             Sink::File { staged, standing, .. } => {
                 let (file, len) = match standing {
                     Some(standing) => (standing, size),
@@ -144,11 +161,21 @@ impl Landing {
         let number = block.block;
         self.order.announce(number, 1)?;
         let fits = match self.info.size {
-            Some(size) => data.len() == block_len(size, number),
-            None => data.len() == BLOCK_LEN || (block.last && !data.is_empty()),
+            Some(size) => {
+                data.len() == block_len(size, number) && block.last == (number + 1 == blocks_of(size))
+            }
+            // Of a pipe only the block that says so is the last, and only that one may be short.
+            None if block.last => !data.is_empty() && self.last.is_none_or(|last| last == number),
+            None => data.len() == BLOCK_LEN && self.last.is_none_or(|last| number < last),
         };
-        if !fits || block.file != 0 {
-            return Err(Error::protocol(format!("block {number} has {} bytes", data.len())));
+        if !fits {
+            return Err(Error::protocol(format!(
+                "block {number} of {} bytes is out of its place",
+                data.len()
+            )));
+        }
+        if block.last {
+            self.last = Some(number);
         }
         let alone = number == 0 && block.last;
         let digest = self.algorithm.block(&self.lanes, &data, alone);
@@ -176,6 +203,7 @@ impl Landing {
             }
         }
         self.arrived += 1;
+        self.landed += len;
         self.order.landed(number, digest);
         self.meter.moved(len);
         self.throttle.pass(data.len(), &self.tx);

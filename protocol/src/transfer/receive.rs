@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::landing::Landing;
 use super::{FileInfo, Meter, Sink, crashed, is_fatal};
 use crate::digest::{Algorithm, Hash};
-use crate::error::{Error, Failure, Result, Status};
+use crate::error::{Error, Result, Status};
 use crate::wire::message::{Block, Done, Keep};
 use crate::wire::{Connection, Message};
 
@@ -95,16 +95,14 @@ pub(super) enum Arrived {
 
 fn arrive(message: Message, announced: &mut Option<Block>) -> Result<Option<Arrived>> {
     match (message, announced.take()) {
-        (Message::Block(block), None) => {
+        (Message::Block(block), None) if block.file == 0 => {
             *announced = Some(block);
             Ok(None)
         }
         (Message::Data(data), Some(block)) => Ok(Some(Arrived::Block(block, damage(data)))),
-        (Message::Keep(keep), None) => Ok(Some(Arrived::Keep(keep))),
-        (Message::Done(done), None) => Ok(Some(Arrived::Done(done))),
-        (Message::End(end), _) => {
-            Err(Error::Remote(Failure::new(Status::from_wire(end.status), end.message)))
-        }
+        (Message::Keep(keep), None) if keep.file == 0 => Ok(Some(Arrived::Keep(keep))),
+        (Message::Done(done), None) if done.file == 0 => Ok(Some(Arrived::Done(done))),
+        (Message::End(end), _) => Err(end.premature()),
         (Message::Cancel, _) => Err(Error::local(Status::Cancelled, "cancelled by the sender")),
         (other, _) => Err(Error::protocol(format!("{} out of its place", other.kind().name()))),
     }

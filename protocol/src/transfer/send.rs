@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use super::name::Namer;
 use super::{FileInfo, MAX_HAVE, Meter, Throttle, crashed, interrupted, is_fatal};
 use crate::digest::{Algorithm, Hash, Lanes, Root, blocks_of};
-use crate::error::{Error, Failure, Result, Status};
+use crate::error::{Error, Result, Status};
 use crate::fs::{Meta, Mtime};
 use crate::wire::buffer::{Block, Quota};
 use crate::wire::frame::{Header, Kind};
@@ -123,13 +123,11 @@ enum Forwarded {
 
 fn forward(message: Message, commands: &SyncSender<Command>) -> Result<Forwarded> {
     let command = match message {
-        Message::Accept(accept) => Command::Accept(accept.have),
+        Message::Accept(accept) if accept.file == 0 => Command::Accept(accept.have),
         Message::Have(digests) => Command::Have(digests),
-        Message::Again(again) => Command::Again(again.block),
-        Message::FileResult(result) => Command::Result(result),
-        Message::End(end) => {
-            return Err(Error::Remote(Failure::new(Status::from_wire(end.status), end.message)));
-        }
+        Message::Again(again) if again.file == 0 => Command::Again(again.block),
+        Message::FileResult(result) if result.file == 0 => Command::Result(result),
+        Message::End(end) => return Err(end.premature()),
         Message::Cancel => return Err(Error::local(Status::Cancelled, "cancelled by the receiver")),
         other => return Err(Error::protocol(format!("{} from a receiver", other.kind().name()))),
     };
@@ -244,8 +242,11 @@ impl Half {
             if last {
                 break;
             }
-            if !matches!(self.commands.try_recv(), Err(TryRecvError::Empty)) {
-                return Err(self.gone_or_damaged());
+            match self.commands.try_recv() {
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => return Err(interrupted()),
+                Ok(Command::Again(_)) => return Err(damaged_pipe()),
+                Ok(_) => return Err(Error::protocol("only AGAIN may come while content flows")),
             }
         }
         Ok(size)
@@ -300,7 +301,11 @@ impl Half {
         let mut digests = Vec::new();
         while digests.len() < due {
             match self.commands.recv() {
-                Ok(Command::Have(more)) if !more.is_empty() && more.len() <= due - digests.len() => {
+                Ok(Command::Have(more))
+                    if !more.is_empty()
+                        && more.len().is_multiple_of(self.algorithm.digest_len())
+                        && more.len() <= due - digests.len() =>
+                {
                     digests.extend_from_slice(&more);
                 }
                 Ok(_) => return Err(Error::protocol("HAVE was due")),
@@ -389,10 +394,6 @@ impl Half {
             }
         }
         Err(Error::local(Status::Changed, "the file changed while it was read"))
-    }
-
-    fn gone_or_damaged(&self) -> Error {
-        if self.tx.is_closed() { interrupted() } else { damaged_pipe() }
     }
 }
 

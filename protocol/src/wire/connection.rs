@@ -17,7 +17,7 @@ use super::buffer::{Block, Quota};
 use super::frame::{self, HEADER_LEN, Header, Kind, PREFACE_LEN};
 use super::message::Message;
 use crate::auth::Rights;
-use crate::error::{Error, Failure, Result, Status};
+use crate::error::{Error, Result};
 
 /// ALIVE is sent after this long without anything else to send.
 pub const ALIVE_AFTER: Duration = Duration::from_secs(10);
@@ -43,7 +43,8 @@ pub struct Connection<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
-    /// Takes over a byte stream, sends our preface, and starts the writer on the current tokio runtime.
+    /// Takes over a byte stream and starts the writer on the current tokio runtime. Our preface travels with the
+    /// first message.
     pub fn new(stream: S) -> Self {
         let (read, write) = tokio::io::split(stream);
         let (tx, queue) = mpsc::channel(QUEUE);
@@ -197,6 +198,7 @@ pub struct Receiver<R> {
     greeted: bool,
     answer: Answer,
     rights: Rights,
+    ended: bool,
     quota: Quota,
     activity: Activity,
     alive_seen: u64,
@@ -227,6 +229,7 @@ impl<R: AsyncRead + Unpin> Receiver<R> {
             greeted: false,
             answer: Answer::NotAwaited,
             rights: Rights::NONE,
+            ended: false,
             quota: Quota::default(),
             activity,
             alive_seen: 0,
@@ -254,6 +257,11 @@ impl<R: AsyncRead + Unpin> Receiver<R> {
         self.rights
     }
 
+    /// Whether the peer ended the session in the middle of an operation.
+    pub fn is_ended(&self) -> bool {
+        self.ended
+    }
+
     /// The next message of operation `op`. Messages of ended operations are dropped, those of future ones are
     /// fatal, and the end of the session is [`Error::Remote`].
     pub async fn next_in(&mut self, op: u32) -> Result<Message> {
@@ -261,7 +269,8 @@ impl<R: AsyncRead + Unpin> Receiver<R> {
             let (of, message) = self.next().await?;
             match message {
                 Message::End(end) if of == 0 => {
-                    return Err(Error::Remote(Failure::new(Status::from_wire(end.status), end.message)));
+                    self.ended = true;
+                    return Err(end.of_session());
                 }
                 message if of == op => return Ok(message),
                 message if of == 0 => {
@@ -278,9 +287,7 @@ impl<R: AsyncRead + Unpin> Receiver<R> {
     pub async fn welcome(&mut self) -> Result<()> {
         while !self.is_welcome() {
             match self.step().await? {
-                Some((0, Message::End(end))) => {
-                    return Err(Error::Remote(Failure::new(Status::from_wire(end.status), end.message)));
-                }
+                Some((0, Message::End(end))) => return Err(end.of_session()),
                 Some((_, other)) => {
                     return Err(Error::protocol(format!("{} before WELCOME", other.kind().name())));
                 }
@@ -311,7 +318,10 @@ impl<R: AsyncRead + Unpin> Receiver<R> {
             (_, Message::Alive) => {
                 self.alive_seen += 1;
                 let seconds = self.since.elapsed().as_secs();
-                if op != 0 || self.alive_seen > ALIVE_BURST + seconds {
+                if op != 0 {
+                    return Err(Error::protocol("ALIVE belongs to the session"));
+                }
+                if self.alive_seen > ALIVE_BURST + seconds {
                     return Err(Error::protocol("a flood of ALIVE"));
                 }
                 Ok(None)
@@ -326,7 +336,8 @@ impl<R: AsyncRead + Unpin> Receiver<R> {
                 self.logged_in();
                 Ok(None)
             }
-            (Answer::NotAwaited, _) | (_, Message::End(_)) => Ok(Some((op, message))),
+            (Answer::NotAwaited, _) => Ok(Some((op, message))),
+            (_, Message::End(_)) if op == 0 => Ok(Some((op, message))),
             _ => Err(Error::protocol(format!("{} before WELCOME", message.kind().name()))),
         }
     }

@@ -51,7 +51,7 @@ macro_rules! kinds {
                 }
             }
 
-            /// Name as PROTOCOL.md writes it.
+            /// Name of its message in ft.proto.
             pub fn name(self) -> &'static str {
                 match self { $(Kind::$name => stringify!($name),)* }
             }

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use prost::Message as _;
 
 use super::frame::{HEADER_LEN, Header, Kind};
-use crate::error::{Error, Result};
+use crate::error::{Error, Failure, Result, Status};
 
 macro_rules! messages {
     ($($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $tag:literal $field:ident: $ty:ty = $kind:ident;)* })*) => {
@@ -301,6 +301,35 @@ messages! {
     }
 }
 
+/// Longest text of an END in bytes, so that it fits its frame whatever it quotes.
+const MAX_TEXT: usize = 4096;
+
+impl From<Failure> for End {
+    fn from(mut failure: Failure) -> Self {
+        let end = (0..=MAX_TEXT).rev().find(|at| failure.message.is_char_boundary(*at)).unwrap_or(0);
+        failure.message.truncate(end);
+        Self { status: failure.status as u32, message: failure.message }
+    }
+}
+
+impl End {
+    /// The error that an END is where the operation was not done yet.
+    pub fn premature(self) -> Error {
+        match Status::from_wire(self.status) {
+            Status::Ok => Error::protocol("END before the operation was done"),
+            status => Error::Remote(Failure::new(status, self.message)),
+        }
+    }
+
+    /// The error that the end of the session is.
+    pub fn of_session(self) -> Error {
+        match Status::from_wire(self.status) {
+            Status::Ok => Error::Remote(Failure::new(Status::Unavailable, "the peer ended the session")),
+            status => Error::Remote(Failure::new(status, self.message)),
+        }
+    }
+}
+
 fn strict<M: prost::Message + Default>(kind: Kind, body: Bytes) -> Result<M> {
     let malformed = || Error::protocol(format!("malformed {}", kind.name()));
     let message = M::decode(body.clone()).map_err(|_| malformed())?;
@@ -331,6 +360,21 @@ mod tests {
             assert!(Message::decode(Kind::Get, longer).is_err(), "{tail:?}");
         }
         assert!(Message::decode(Kind::Get, body.slice(..body.len() - 1)).is_err());
+    }
+
+    #[test]
+    fn an_end_fits_its_frame_whatever_it_quotes() {
+        let failure = Failure::new(Status::Failed, "é".repeat(20_000));
+        let end = Message::from(End::from(failure));
+        assert!(body_of(&end).len() <= Kind::End.cap(false) as usize);
+        assert!(End::from(Failure::new(Status::Failed, "short")).message == "short");
+    }
+
+    #[test]
+    fn an_end_that_comes_too_early_is_never_a_success() {
+        for end in [End::default().premature(), End::default().of_session()] {
+            assert_ne!(end.status(), Status::Ok);
+        }
     }
 
     #[test]

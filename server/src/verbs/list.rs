@@ -7,7 +7,7 @@ use ft_protocol::wire::{Connection, Message};
 use ft_protocol::{RemotePath, Result};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::blocking;
+use super::{blocking, sending};
 use crate::session::Scope;
 
 /// Entries are sent in pieces of about this many bytes.
@@ -19,7 +19,7 @@ where
 {
     let path = RemotePath::from_wire(&list.path)?;
     let (root, tx) = (scope.root.clone(), conn.tx.clone());
-    blocking(conn, move || {
+    sending(conn, move || {
         let dir = root.dir(&path, Links::Follow)?;
         let mut piece = BytesMut::new();
         for entry in dir.list()? {

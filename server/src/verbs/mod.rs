@@ -94,15 +94,24 @@ where
     }
 }
 
-/// File-system work on a blocking thread; it belongs to the connection, so that the session ends after it.
+/// File-system work on a blocking thread that sends nothing, so that a long one is no stall of the client's.
 async fn blocking<S, T>(conn: &Connection<S>, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T>
 where
     T: Send + 'static,
 {
     let busy = conn.tx.activity().busy();
-    let worked = conn.workers.spawn_blocking(move || {
+    let work = move || {
         let _busy = busy;
         work()
-    });
+    };
+    sending(conn, work).await
+}
+
+/// Work on a blocking thread that may send; it belongs to the connection, so that the session ends after it.
+async fn sending<S, T>(conn: &Connection<S>, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T>
+where
+    T: Send + 'static,
+{
+    let worked = conn.workers.spawn_blocking(work);
     worked.await.map_err(|error| Error::local(Status::Failed, format!("internal error: {error}")))?
 }

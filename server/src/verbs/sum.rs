@@ -11,7 +11,7 @@ use ft_protocol::wire::{BLOCK_LEN, Connection, Sender};
 use ft_protocol::{Error, RemotePath, Result, Status};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::blocking;
+use super::{blocking, sending};
 use crate::digests::Digests;
 use crate::session::Scope;
 
@@ -43,7 +43,7 @@ where
                 }
                 Ok(digest)
             };
-            let digest = blocking(conn, read).await?;
+            let digest = sending(conn, read).await?;
             if algorithm == Algorithm::Md5 && known.is_none() {
                 digests.remember(&meta, digest);
             }
@@ -63,6 +63,7 @@ fn digest(file: &File, size: u64, algorithm: Algorithm, tx: &Sender, op: u32) ->
         let start = number * BLOCK_LEN as u64;
         let len = (size - start).min(BLOCK_LEN as u64) as usize;
         let block = buffer.get_mut(..len).unwrap_or_default();
+        tx.activity().moved();
         file.read_exact_at(block, start).map_err(|error| Error::io("read the file", &error))?;
         match algorithm {
             Algorithm::Md5Tree => proof.add(&algorithm.block(&lanes, block, blocks == 1)),
