@@ -1,0 +1,524 @@
+//! Every verb, frame by frame: what it does, who may, and what breaks a session.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ft_protocol::Status;
+use ft_protocol::auth::Rights;
+use ft_protocol::digest::Algorithm;
+use ft_protocol::wire::message::{
+    Accept, Block, Done, Entry, FileResult, Get, Hello, List, MakeDir, Put, Remove, Rename, Stat, Sum,
+};
+use ft_protocol::wire::{BLOCK_LEN, Message};
+use ft_tests::content::{blocks, done, file, pattern, pipe, proof, put, small_put};
+use ft_tests::peer::{RawPeer, forged, frame};
+use ft_tests::server::{TestServer, USER};
+use tokio::time::timeout;
+
+const MD5: u32 = Algorithm::Md5 as u32;
+
+fn get(path: &str) -> Get {
+    Get { path: path.into(), digest: MD5 }
+}
+
+fn stat(path: &str) -> Stat {
+    Stat { path: path.into(), no_follow: false }
+}
+
+fn make_dir(path: &str) -> MakeDir {
+    MakeDir { path: path.into(), parents: false }
+}
+
+fn remove(path: &str) -> Remove {
+    Remove { path: path.into(), recursive: false }
+}
+
+fn rename(from: &str, to: &str) -> Rename {
+    Rename { from: from.into(), to: to.into(), no_clobber: false }
+}
+
+async fn send_all(peer: &mut RawPeer, op: u32, messages: impl IntoIterator<Item = Message>) {
+    for message in messages {
+        peer.send(op, message).await.unwrap();
+    }
+}
+
+/// The status of a put of a file of at most one block.
+async fn put_small(peer: &mut RawPeer, op: u32, path: &str, content: &[u8]) -> Status {
+    send_all(peer, op, small_put(path, content)).await;
+    Status::from_wire(peer.answer(op).await.1.status)
+}
+
+#[tokio::test]
+async fn list_tells_everything_but_staging_files() {
+    let server = TestServer::start().await;
+    fs::write(server.root().join("file"), b"12345").unwrap();
+    fs::set_permissions(server.root().join("file"), fs::Permissions::from_mode(0o640)).unwrap();
+    fs::create_dir(server.root().join("dir")).unwrap();
+    symlink("file", server.root().join("link")).unwrap();
+    fs::write(server.root().join(".ft-aaaaaaaaaaaaaaaaaaaaaaaaaa"), b"half").unwrap();
+    let mut peer = RawPeer::logged_in(&server).await;
+    let (answers, end) = peer.ask(1, List { path: vec![] }).await;
+    assert_eq!(end.status, 0);
+    let entries: BTreeMap<Vec<u8>, Entry> = answers
+        .into_iter()
+        .map(|answer| match answer {
+            Message::Entry(entry) => (entry.name.clone(), entry),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let names: Vec<_> = entries.keys().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+    assert_eq!(names, ["dir", "file", "link"]);
+    let file = &entries[&b"file"[..]];
+    let meta = server.root().join("file").metadata().unwrap();
+    assert_eq!((file.kind, file.size, file.mode & 0o777), (1, 5, 0o640));
+    assert_eq!((file.mtime, i64::from(file.mtime_nanos)), (meta.mtime(), meta.mtime_nsec()));
+    assert_eq!(entries[&b"dir"[..]].kind, 2);
+    assert_eq!((entries[&b"link"[..]].kind, &entries[&b"link"[..]].target[..]), (3, &b"file"[..]));
+}
+
+#[tokio::test]
+async fn stat_follows_a_link_or_describes_it() {
+    let server = TestServer::start().await;
+    fs::write(server.root().join("file"), b"12345").unwrap();
+    symlink("file", server.root().join("link")).unwrap();
+    let mut peer = RawPeer::logged_in(&server).await;
+    for (op, no_follow, kind) in [(1, false, 1), (2, true, 3)] {
+        let (answers, end) = peer.ask(op, Stat { path: b"link".to_vec(), no_follow }).await;
+        assert!(matches!(&answers[..], [Message::Entry(entry)] if entry.kind == kind), "{answers:?}");
+        assert_eq!(end.status, 0);
+    }
+    assert_eq!(peer.status(3, stat("none")).await, Status::NotFound);
+    assert_eq!(peer.status(4, stat("file/none")).await, Status::NotDirectory);
+}
+
+#[tokio::test]
+async fn sum_is_what_md5sum_and_sha256sum_print() {
+    let server = TestServer::start().await;
+    fs::write(server.root().join("f"), b"abc").unwrap();
+    let mut peer = RawPeer::logged_in(&server).await;
+    for (op, algorithm, expected) in [
+        (1, Algorithm::Md5, "900150983cd24fb0d6963f7d28e17f72"),
+        (2, Algorithm::Sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+    ] {
+        let sum = Sum { path: b"f".to_vec(), digest: algorithm as u32, fresh: false };
+        let (answers, _) = peer.ask(op, sum).await;
+        let [Message::Digest(digest)] = &answers[..] else { panic!("{answers:?}") };
+        let hex: String = digest.digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!((hex.as_str(), digest.size), (expected, 3));
+    }
+    let directory = Sum { path: vec![], digest: MD5, fresh: false };
+    assert_eq!(peer.status(3, directory).await, Status::IsDirectory);
+}
+
+#[tokio::test]
+async fn names_are_made_moved_and_removed() {
+    let server = TestServer::start().await;
+    let root = server.root();
+    let mut peer = RawPeer::logged_in(&server).await;
+    assert_eq!(peer.status(1, make_dir("a")).await, Status::Ok);
+    assert_eq!(peer.status(2, make_dir("a")).await, Status::Exists);
+    assert_eq!(peer.status(3, make_dir("x/y")).await, Status::NotFound);
+    let parents = MakeDir { path: b"x/y/z".to_vec(), parents: true };
+    assert_eq!(peer.status(4, parents).await, Status::Ok);
+    fs::write(root.join("f"), b"f").unwrap();
+    assert_eq!(peer.status(5, rename("f", "a")).await, Status::Ok, "into a directory, as mv");
+    assert!(root.join("a/f").is_file());
+    fs::write(root.join("g"), b"g").unwrap();
+    let keep = Rename { no_clobber: true, ..rename("g", "a/f") };
+    assert_eq!(peer.status(6, keep).await, Status::Exists);
+    assert_eq!(peer.status(7, rename("g", "a/f")).await, Status::Ok);
+    assert_eq!(fs::read(root.join("a/f")).unwrap(), b"g");
+    assert_eq!(peer.status(8, rename("x", "x/y/z")).await, Status::Invalid, "not into itself");
+    assert_eq!(peer.status(9, remove("a")).await, Status::NotEmpty);
+    assert_eq!(peer.status(10, Remove { recursive: true, ..remove("a") }).await, Status::Ok);
+    assert!(!root.join("a").exists());
+    assert_eq!(peer.status(11, remove("a")).await, Status::NotFound);
+    let everything = Remove { path: vec![], recursive: true };
+    assert_eq!(peer.status(12, everything).await, Status::Invalid, "the root stays");
+    assert!(root.join("x/y/z").is_dir());
+}
+
+#[tokio::test]
+async fn get_sends_a_file_of_several_blocks() {
+    let server = TestServer::start().await;
+    let content = pattern(2 * BLOCK_LEN + 77);
+    fs::write(server.root().join("f"), &content).unwrap();
+    let mut peer = RawPeer::logged_in(&server).await;
+    assert_eq!(read_file(&mut peer, 1, "f").await, content);
+    assert_eq!(read_file(&mut peer, 2, "f").await, content, "the connection is good for more");
+}
+
+/// Receives a file as a client does, and compares its proof.
+async fn read_file(peer: &mut RawPeer, op: u32, path: &str) -> Vec<u8> {
+    peer.send(op, get(path)).await.unwrap();
+    let mut content = Vec::new();
+    loop {
+        match peer.next().await.expect("the connection lives") {
+            (_, Message::File(file)) if file.size > BLOCK_LEN as u64 => {
+                peer.send(op, Accept { file: 0, have: 0 }).await.unwrap();
+            }
+            (_, Message::File(_) | Message::Block(_)) => {}
+            (_, Message::Data(data)) => content.extend_from_slice(&data),
+            (_, Message::Done(done)) => {
+                assert_eq!(done.digest, proof(&content).to_vec());
+                let result = FileResult { file: 0, digest: done.digest, path: vec![] };
+                peer.send(op, result).await.unwrap();
+            }
+            (of, Message::End(end)) if of == op => {
+                assert_eq!(end.status, 0, "{}", end.message);
+                return content;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn put_places_a_file_with_its_proof() {
+    let server = TestServer::start().await;
+    let mut peer = RawPeer::logged_in(&server).await;
+    send_all(&mut peer, 1, small_put("f", b"hello")).await;
+    let (answers, end) = peer.answer(1).await;
+    let [Message::FileResult(result)] = &answers[..] else { panic!("{answers:?} {end:?}") };
+    assert_eq!((&result.path[..], &result.digest), (&b"f"[..], &proof(b"hello").to_vec()));
+    assert_eq!(fs::read(server.root().join("f")).unwrap(), b"hello");
+
+    fs::create_dir(server.root().join("d")).unwrap();
+    let mut messages = small_put("d", b"inside");
+    messages[0] = Put { name: b"n".to_vec(), ..put("d") }.into();
+    send_all(&mut peer, 2, messages).await;
+    assert_eq!(peer.answer(2).await.1.status, 0);
+    assert_eq!(fs::read(server.root().join("d/n")).unwrap(), b"inside", "cp's rule");
+}
+
+#[tokio::test]
+async fn put_of_several_blocks_resumes_where_it_was_cut() {
+    let server = TestServer::start().await;
+    let content = pattern(2 * BLOCK_LEN + 5);
+    let mut peer = RawPeer::logged_in(&server).await;
+    let messages = blocks(&content);
+    send_all(&mut peer, 1, [put("f").into(), file(content.len() as u64).into()]).await;
+    assert!(matches!(peer.next().await, Some((1, Message::Accept(accept))) if accept.have == 0));
+    send_all(&mut peer, 1, messages[..2].iter().cloned()).await;
+    peer.send(1, Message::Cancel).await.unwrap();
+    assert_eq!(peer.answer(1).await.1.status, Status::Cancelled as u32);
+    assert!(!server.root().join("f").exists());
+
+    send_all(&mut peer, 2, [put("f").into(), file(content.len() as u64).into()]).await;
+    let Some((2, Message::Accept(accept))) = peer.next().await else { panic!("ACCEPT was due") };
+    assert_eq!(accept.have, 1, "the first block is still there");
+    assert!(matches!(peer.next().await, Some((2, Message::Have(digests))) if digests.len() == 16));
+    peer.send(2, ft_protocol::wire::message::Keep { file: 0, first: 0, count: 1 }).await.unwrap();
+    send_all(&mut peer, 2, messages[2..].iter().cloned().chain([done(&content).into()])).await;
+    assert_eq!(peer.answer(2).await.1.status, 0);
+    assert_eq!(fs::read(server.root().join("f")).unwrap(), content);
+    assert_eq!(fs::read_dir(server.root()).unwrap().count(), 1, "no staging file is left");
+}
+
+#[tokio::test]
+async fn a_damaged_block_is_asked_for_again_and_a_wrong_proof_leaves_nothing() {
+    let server = TestServer::start().await;
+    let mut peer = RawPeer::logged_in(&server).await;
+    let mut messages = small_put("f", b"hello");
+    messages[3] = Message::Data(Bytes::from_static(b"hellO"));
+    send_all(&mut peer, 1, messages).await;
+    assert!(matches!(peer.next().await, Some((1, Message::Again(again))) if again.block == 0));
+    send_all(&mut peer, 1, blocks(b"hello")).await;
+    assert_eq!(peer.answer(1).await.1.status, 0);
+
+    let mut messages = small_put("g", b"hello");
+    messages[4] = Done { size: 5, ..done(b"hellO") }.into();
+    send_all(&mut peer, 2, messages).await;
+    assert_eq!(peer.answer(2).await.1.status, Status::Mismatch as u32);
+    assert_eq!(fs::read_dir(server.root()).unwrap().count(), 1, "only the good one");
+}
+
+#[tokio::test]
+async fn no_mode_from_the_wire_is_more_than_0777() {
+    let server = TestServer::start().await;
+    let mut peer = RawPeer::logged_in(&server).await;
+    for (op, preserve) in [(1, true), (2, false)] {
+        let name = format!("f{op}");
+        let mut messages = small_put(&name, b"x");
+        messages[0] = Put { preserve, ..put(&name) }.into();
+        messages[1] = ft_protocol::wire::message::File { mode: u32::MAX, ..file(1) }.into();
+        send_all(&mut peer, op, messages).await;
+        assert_eq!(peer.answer(op).await.1.status, 0);
+        let mode = server.root().join(&name).metadata().unwrap().mode();
+        assert_eq!(mode & 0o7000, 0, "{mode:o}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "known fault: the size in DONE of a pipe is believed"]
+async fn a_pipe_cannot_lie_about_its_size() {
+    let server = TestServer::start().await;
+    let mut peer = RawPeer::logged_in(&server).await;
+    let lie = Done { size: 500_000, ..done(b"hello") };
+    let messages = [put("f").into(), pipe().into()].into_iter().chain(blocks(b"hello")).chain([lie.into()]);
+    send_all(&mut peer, 1, messages).await;
+    // Whatever ends first: the operation or the session.
+    while let Some((_, message)) = peer.next().await {
+        if let Message::End(end) = message {
+            assert_ne!(end.status, 0, "5 bytes came, 500,000 were confirmed");
+            break;
+        }
+    }
+    assert!(!server.root().join("f").exists());
+}
+
+#[tokio::test]
+#[ignore = "known fault: blocks after a short last one are taken, with a hole between"]
+async fn nothing_follows_the_last_block_of_a_pipe() {
+    let server = TestServer::start().await;
+    let mut peer = RawPeer::logged_in(&server).await;
+    let lanes = ft_protocol::digest::Lanes::default();
+    let (first, second) = (lanes.plain(b"hello"), lanes.tree(b"world"));
+    let mut whole = ft_protocol::digest::Root::new(Algorithm::Md5);
+    [first, second].iter().for_each(|digest| whole.add(digest));
+    let block = |block, digest: ft_protocol::digest::Hash| Block {
+        file: 0,
+        block,
+        digest: digest.to_vec(),
+        last: true,
+    };
+    let size = BLOCK_LEN as u64 + 5;
+    let messages: [Message; 7] = [
+        put("f").into(),
+        pipe().into(),
+        block(0, first).into(),
+        Message::Data(Bytes::from_static(b"hello")),
+        block(1, second).into(),
+        Message::Data(Bytes::from_static(b"world")),
+        Done { size, digest: whole.finish().to_vec(), ..Done::default() }.into(),
+    ];
+    send_all(&mut peer, 1, messages).await;
+    let end = timeout(Duration::from_secs(30), async {
+        loop {
+            match peer.next().await {
+                Some((_, Message::End(end))) => return end.status,
+                Some(_) => {}
+                None => return Status::Protocol as u32,
+            }
+        }
+    });
+    assert_ne!(end.await.unwrap(), 0, "10 bytes came, and a file of 1 MiB and 5 bytes was confirmed");
+}
+
+#[tokio::test]
+#[ignore = "known fault: the sender's `last` decides how a block is hashed, not the size that it declared"]
+async fn a_file_of_one_block_is_proven_by_its_plain_md5_whatever_the_sender_says() {
+    let server = TestServer::start().await;
+    let mut peer = RawPeer::logged_in(&server).await;
+    let digest = ft_protocol::digest::Lanes::default().tree(b"hello").to_vec();
+    let messages: [Message; 5] = [
+        put("f").into(),
+        file(5).into(),
+        Block { file: 0, block: 0, digest: digest.clone(), last: false }.into(),
+        Message::Data(Bytes::from_static(b"hello")),
+        Done { size: 5, digest, ..Done::default() }.into(),
+    ];
+    send_all(&mut peer, 1, messages).await;
+    let mut confirmed = false;
+    while let Some((_, message)) = peer.next().await {
+        match message {
+            Message::FileResult(_) => confirmed = true,
+            Message::Again(_) | Message::End(_) => break,
+            _ => {}
+        }
+    }
+    assert!(!confirmed, "a digest that md5sum does not print was confirmed");
+}
+
+#[tokio::test]
+async fn the_rights_of_an_account_hold_on_the_wire() {
+    let base = [Rights::READ, Rights::CREATE, Rights::OVERWRITE, Rights::DELETE];
+    for bits in 0..16u32 {
+        let rights = base.iter().enumerate().filter(|(at, _)| bits & (1 << at) != 0);
+        let rights = rights.fold(Rights::NONE, |all, (_, right)| all.union(*right));
+        let server = TestServer::builder().rights(rights).start().await;
+        for name in ["old", "victim", "moved", "replaced"] {
+            fs::write(server.root().join(name), b"before").unwrap();
+        }
+        let mut peer = RawPeer::logged_in(&server).await;
+        let has = |right| rights.contains(right);
+        let move_needs = has(Rights::DELETE) && has(Rights::CREATE);
+        let expect = |what: &str, status: Status, allowed: bool| {
+            assert_eq!(status == Status::Ok, allowed, "{what} with {rights}: {status:?}");
+            assert!(allowed || status == Status::Denied, "{what} with {rights}: {status:?}");
+        };
+        expect("ls", peer.status(1, List { path: vec![] }).await, has(Rights::READ));
+        expect("stat", peer.status(2, stat("old")).await, has(Rights::READ));
+        let sum = Sum { path: b"old".to_vec(), digest: MD5, fresh: true };
+        expect("sum", peer.status(3, sum).await, has(Rights::READ));
+        expect("mkdir", peer.status(4, make_dir("made")).await, has(Rights::CREATE));
+        let status = put_small(&mut peer, 5, "new", b"after").await;
+        expect("put a new file", status, has(Rights::CREATE));
+        let status = put_small(&mut peer, 6, "old", b"after").await;
+        expect("put over a file", status, has(Rights::OVERWRITE));
+        expect("mv", peer.status(7, rename("moved", "elsewhere")).await, move_needs);
+        let over = rename("replaced", "victim");
+        expect("mv over a file", peer.status(8, over).await, move_needs && has(Rights::OVERWRITE));
+        expect("rm", peer.status(9, remove("victim")).await, has(Rights::DELETE));
+        if has(Rights::READ) {
+            assert_eq!(
+                read_file(&mut peer, 10, "old").await.len(),
+                if has(Rights::OVERWRITE) { 5 } else { 6 }
+            );
+        } else {
+            assert_eq!(peer.status(10, get("old")).await, Status::Denied);
+        }
+        let exists = |name: &str| server.root().join(name).exists();
+        assert_eq!(exists("made"), has(Rights::CREATE), "{rights}");
+        assert_eq!(exists("new"), has(Rights::CREATE), "{rights}");
+        assert_eq!(
+            fs::read(server.root().join("old")).unwrap() == b"after",
+            has(Rights::OVERWRITE),
+            "{rights}"
+        );
+        assert_eq!(exists("elsewhere"), move_needs, "{rights}");
+        assert_eq!(exists("victim"), !has(Rights::DELETE), "{rights}");
+        let staging = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(".ft-");
+        assert!(!fs::read_dir(server.root()).unwrap().any(|entry| staging(&entry.unwrap())), "{rights}");
+    }
+}
+
+/// Sends these bytes on a fresh session and gives the status with which the session ended.
+async fn fatal(server: &TestServer, bytes: &[u8]) -> Option<Status> {
+    let mut peer = RawPeer::logged_in(server).await;
+    // The server may end the session before all of it is sent.
+    let _ = peer.send_bytes(bytes).await;
+    peer.farewell().await.map(|end| Status::from_wire(end.status))
+}
+
+#[tokio::test]
+async fn what_is_not_the_protocol_ends_the_session() {
+    let server = TestServer::start().await;
+    let big = pattern(2 * BLOCK_LEN);
+    fs::write(server.root().join("big"), &big).unwrap();
+    let data = Message::Data(Bytes::from_static(b"x"));
+    let all = |messages: Vec<Message>| -> Vec<u8> {
+        messages.into_iter().flat_map(|message| frame(1, message)).collect()
+    };
+    let bad_get = Get { path: b"big".to_vec(), digest: 77 };
+    let cases: Vec<(&str, Vec<u8>)> = vec![
+        ("an unknown kind", forged(0, 99, 1, b"")),
+        ("kind 0", forged(0, 0, 1, b"")),
+        ("a body beyond its cap", forged(16 * 1024 + 1, 16, 1, b"")),
+        ("a block beyond its cap", forged(BLOCK_LEN as u32 + 1, 52, 1, b"")),
+        ("a body in ALIVE", forged(1, 6, 0, b"x")),
+        ("trailing bytes", forged(2, 18, 1, &[0x0a, 0])),
+        ("DATA without an operation", frame(1, data.clone())),
+        ("DATA without BLOCK", all(vec![put("f").into(), file(1).into(), data.clone()])),
+        ("BLOCK after BLOCK", {
+            let block = blocks(b"x").remove(0);
+            all(vec![put("f").into(), file(1).into(), block.clone(), block])
+        }),
+        ("PUT without FILE", all(vec![put("f").into(), Message::Cancel, data])),
+        ("an operation that has not begun", [frame(1, get("big")), frame(2, get("big"))].concat()),
+        ("a request in operation 0", frame(0, stat(""))),
+        ("a second HELLO", frame(0, Hello::default())),
+        ("CANCEL of the session", frame(0, Message::Cancel)),
+        ("an answer as a request", frame(1, Entry::default())),
+        ("an unknown digest", frame(1, bad_get)),
+        (
+            "ACCEPT of more than there is",
+            [frame(1, get("big")), frame(1, Accept { file: 0, have: 3 })].concat(),
+        ),
+    ];
+    for (what, bytes) in cases {
+        let status = timeout(Duration::from_secs(30), fatal(&server, &bytes)).await;
+        assert_eq!(
+            status.unwrap_or_else(|_| panic!("{what}: the session lives")),
+            Some(Status::Protocol),
+            "{what}"
+        );
+    }
+    assert_eq!(fs::read_dir(server.root()).unwrap().count(), 1, "nothing was placed");
+    RawPeer::logged_in(&server).await;
+}
+
+#[tokio::test]
+async fn frames_of_ended_operations_are_passed_over() {
+    let server = TestServer::start().await;
+    let mut peer = RawPeer::logged_in(&server).await;
+    assert_eq!(peer.status(5, make_dir("five")).await, Status::Ok);
+    for stale in [frame(5, make_dir("again")), frame(4, make_dir("four")), frame(5, Message::Cancel)] {
+        peer.send_bytes(&stale).await.unwrap();
+    }
+    assert_eq!(peer.status(6, stat("five")).await, Status::Ok);
+    assert!(!server.root().join("again").exists() && !server.root().join("four").exists());
+    // A refused put has its content behind it.
+    assert_eq!(put_small(&mut peer, 7, "none/f", b"content").await, Status::NotFound);
+    assert_eq!(peer.status(8, stat("five")).await, Status::Ok);
+}
+
+#[tokio::test]
+async fn a_cancelled_get_ends_once_and_the_connection_goes_on() {
+    let server = TestServer::start().await;
+    fs::write(server.root().join("big"), pattern(8 * BLOCK_LEN)).unwrap();
+    let mut peer = RawPeer::logged_in(&server).await;
+    peer.send(1, get("big")).await.unwrap();
+    assert!(matches!(peer.next().await, Some((1, Message::File(_)))));
+    peer.send(1, Accept { file: 0, have: 0 }).await.unwrap();
+    assert!(matches!(peer.next().await, Some((1, Message::Block(_)))));
+    peer.send(1, Message::Cancel).await.unwrap();
+    peer.send(1, Message::Cancel).await.unwrap();
+    let (_, end) = peer.answer(1).await;
+    assert_eq!(end.status, Status::Cancelled as u32);
+    peer.send(1, Message::Cancel).await.unwrap();
+    // `ask` refuses anything of operation 1 from here on, a second END above all.
+    let (answers, end) = peer.ask(2, stat("big")).await;
+    assert_eq!((answers.len(), end.status), (1, 0));
+    assert_eq!(read_file(&mut peer, 3, "big").await.len(), 8 * BLOCK_LEN);
+}
+
+#[tokio::test]
+async fn a_cancelled_put_leaves_the_old_file() {
+    let server = TestServer::start().await;
+    fs::write(server.root().join("f"), b"old").unwrap();
+    let mut peer = RawPeer::logged_in(&server).await;
+    let mut messages = small_put("f", b"new");
+    messages.truncate(4);
+    messages.push(Message::Cancel);
+    send_all(&mut peer, 1, messages).await;
+    assert_eq!(peer.answer(1).await.1.status, Status::Cancelled as u32);
+    assert_eq!(fs::read(server.root().join("f")).unwrap(), b"old");
+    assert_eq!(put_small(&mut peer, 2, "f", b"new").await, Status::Ok);
+}
+
+#[tokio::test]
+async fn end_of_session_from_the_client_is_no_error() {
+    let server = TestServer::start().await;
+    let mut peer = RawPeer::logged_in(&server).await;
+    peer.send(0, ft_protocol::wire::message::End::default()).await.unwrap();
+    assert!(peer.farewell().await.is_none_or(|end| end.status == 0));
+}
+
+#[tokio::test]
+async fn a_connection_lost_in_a_put_leaves_the_old_file_and_frees_its_lock() {
+    let server = TestServer::start().await;
+    fs::write(server.root().join("f"), b"old").unwrap();
+    let content = pattern(2 * BLOCK_LEN);
+    let start = [Message::from(put("f")), file(content.len() as u64).into()];
+    let mut peer = RawPeer::connect(&server).await;
+    peer.login_as(server.key(), USER, [7; 16], 0).await.unwrap();
+    send_all(&mut peer, 1, start.clone()).await;
+    assert!(matches!(peer.next().await, Some((1, Message::Accept(_)))));
+    send_all(&mut peer, 1, blocks(&content).into_iter().take(2)).await;
+    drop(peer);
+    // The same run and slot: the older session is over before this one begins.
+    let mut peer = RawPeer::connect(&server).await;
+    peer.login_as(server.key(), USER, [7; 16], 0).await.unwrap();
+    assert_eq!(fs::read(server.root().join("f")).unwrap(), b"old");
+    send_all(&mut peer, 1, start).await;
+    assert!(matches!(peer.next().await, Some((1, Message::Accept(_)))));
+    let partials = |root: &Path| fs::read_dir(root).unwrap().count() - 1;
+    assert_eq!(partials(server.root()), 1, "the partial is taken up, not doubled");
+}
