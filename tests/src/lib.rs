@@ -19,6 +19,7 @@
 pub mod content;
 pub mod hostile;
 pub mod peer;
+mod pin;
 pub mod proxy;
 pub mod seed;
 pub mod server;

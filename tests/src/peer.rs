@@ -11,15 +11,12 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use ft_protocol::Status;
 use ft_protocol::auth::proof::{EXPORTER_LABEL, EXPORTER_LEN, HASH, NAMESPACE, signature_bytes};
-use ft_protocol::auth::{Binding, Fingerprint, Rights, tls};
-use ft_protocol::wire::Message;
+use ft_protocol::auth::{Binding, Fingerprint, Rights};
+use ft_protocol::digest::Algorithm;
 use ft_protocol::wire::frame::{HEADER_LEN, Header, PREFACE_LEN, preface};
-use ft_protocol::wire::message::{AuthInvite, AuthKey, AuthPassword, End, Hello};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::verify_tls13_signature;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme, version::TLS13};
+use ft_protocol::wire::message::{Accept, AuthInvite, AuthKey, AuthPassword, End, FileResult, Get, Hello};
+use ft_protocol::wire::{BLOCK_LEN, Message};
+use rustls::pki_types::ServerName;
 use ssh_key::PrivateKey;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -27,6 +24,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::content::{proof, small_put};
+use crate::pin;
 use crate::server::{TestServer, USER};
 
 /// A test that hears nothing for this long has failed.
@@ -52,11 +51,11 @@ impl RawPeer {
         Self::secure(TcpStream::connect(address).await?, pinned).await
     }
 
-    /// As [`RawPeer::connect`] from 127.0.0.`last`, so that tests can be many sources.
-    pub async fn connect_from(server: &TestServer, last: u8) -> io::Result<Self> {
+    /// As [`RawPeer::connect_to`] from 127.0.0.`last`, so that tests can be many sources.
+    pub async fn connect_from(last: u8, address: SocketAddr, pinned: Fingerprint) -> io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
         socket.bind(SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)), 0))?;
-        Self::secure(socket.connect(server.address()).await?, server.fingerprint()).await
+        Self::secure(socket.connect(address).await?, pinned).await
     }
 
     /// A connection that has logged in as [`USER`].
@@ -68,7 +67,7 @@ impl RawPeer {
 
     async fn secure(stream: TcpStream, pinned: Fingerprint) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        let connector = TlsConnector::from(Arc::new(client_config(pinned)));
+        let connector = TlsConnector::from(Arc::new(pin::client_config(pinned)));
         let name = ServerName::try_from("ftserver").map_err(io::Error::other)?;
         let stream = connector.connect(name, stream).await?;
         let exporter = stream
@@ -208,6 +207,43 @@ impl RawPeer {
         Status::from_wire(self.ask(op, request).await.1.status)
     }
 
+    /// Sends these messages of one operation.
+    pub async fn send_all(&mut self, op: u32, messages: impl IntoIterator<Item = Message>) {
+        for message in messages {
+            self.send(op, message).await.expect("the connection lives");
+        }
+    }
+
+    /// Sends a file of at most one block; the status of the operation.
+    pub async fn put_small(&mut self, op: u32, path: &str, content: &[u8]) -> Status {
+        self.send_all(op, small_put(path, content)).await;
+        Status::from_wire(self.answer(op).await.1.status)
+    }
+
+    /// Receives a file as a client does, and compares its proof.
+    pub async fn get_file(&mut self, op: u32, path: &str) -> Vec<u8> {
+        self.send(op, Get { path: path.into(), digest: Algorithm::Md5 as u32 }).await.unwrap();
+        let mut content = Vec::new();
+        loop {
+            match self.next().await.expect("the connection lives") {
+                (_, Message::File(file)) if file.size > BLOCK_LEN as u64 => {
+                    self.send(op, Accept { file: 0, have: 0 }).await.unwrap();
+                }
+                (_, Message::File(_) | Message::Block(_)) => {}
+                (_, Message::Data(data)) => content.extend_from_slice(&data),
+                (_, Message::Done(done)) => {
+                    assert_eq!(done.digest, proof(&content).to_vec());
+                    self.send(op, FileResult { file: 0, digest: done.digest, path: vec![] }).await.unwrap();
+                }
+                (of, Message::End(end)) if of == op => {
+                    assert_eq!(end.status, 0, "{}", end.message);
+                    return content;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
     /// Reads to the end of the connection and gives the END of the session, where there was one.
     pub async fn farewell(&mut self) -> Option<End> {
         let mut last = None;
@@ -253,63 +289,4 @@ pub fn frame(op: u32, message: impl Into<Message>) -> Vec<u8> {
 /// The bytes of a frame that may break every rule: any length, kind and body.
 pub fn forged(len: u32, kind: u8, op: u32, body: &[u8]) -> Vec<u8> {
     [&len.to_be_bytes()[..], &[kind], &op.to_be_bytes(), body].concat()
-}
-
-fn client_config(pinned: Fingerprint) -> ClientConfig {
-    let provider = Arc::new(tls::crypto_provider());
-    let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(&[&TLS13])
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Pin { pinned, provider }))
-        .with_no_client_auth();
-    config.alpn_protocols = vec![tls::ALPN.to_vec()];
-    config.resumption = rustls::client::Resumption::disabled();
-    config
-}
-
-/// Accepts one key and checks that the server has it.
-#[derive(Debug)]
-struct Pin {
-    pinned: Fingerprint,
-    provider: Arc<rustls::crypto::CryptoProvider>,
-}
-
-impl ServerCertVerifier for Pin {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let spki = ParsedCertificate::try_from(end_entity)?.subject_public_key_info();
-        if Fingerprint::of_spki(&spki) == self.pinned {
-            return Ok(ServerCertVerified::assertion());
-        }
-        Err(rustls::Error::General("another key than the pinned one".into()))
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("TLS 1.2 is not spoken here".into()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -269,7 +269,7 @@ async fn the_oldest_of_too_many_that_wait_gives_way_and_others_get_in() {
         TestServer::builder().limits(|limits| limits.max_unauthenticated_per_source = count(4)).start().await;
     let mut waiting = Vec::new();
     for _ in 0..5 {
-        let mut peer = RawPeer::connect_from(&server, 2).await.unwrap();
+        let mut peer = RawPeer::connect_from(2, server.address(), server.fingerprint()).await.unwrap();
         peer.hello().await;
         assert!(matches!(peer.next().await, Some((0, Message::Hello(_)))));
         waiting.push(peer);
