@@ -269,3 +269,14 @@ async fn end_of_session_from_the_client_is_no_error() {
     peer.send(0, ft_protocol::wire::message::End::default()).await.unwrap();
     assert!(peer.farewell().await.is_none_or(|end| end.status == 0));
 }
+
+#[tokio::test]
+#[ignore = "known fault: nobody listens while a digest is computed or a directory is listed"]
+async fn a_cancelled_sum_ends() {
+    let server = TestServer::start().await;
+    fs::File::create(server.root().join("big")).unwrap().set_len(3 << 30).unwrap();
+    let mut peer = RawPeer::logged_in(&server).await;
+    peer.send(1, Sum { path: b"big".to_vec(), digest: MD5, fresh: true }).await.unwrap();
+    peer.send(1, Message::Cancel).await.unwrap();
+    assert_eq!(peer.answer(1).await.1.status, Status::Cancelled as u32);
+}
