@@ -5,8 +5,9 @@ use rustls::crypto::aws_lc_rs::{self, cipher_suite, kx_group};
 
 /// Application protocol (RFC 7301), so that a server of something else is recognised as such.
 pub const ALPN: &[u8] = b"ft";
-/// Bytes that TLS may buffer before a write waits: a block and what goes with it, twice.
-pub const BUFFER_LIMIT: usize = 2 << 20;
+/// Bytes that TLS may buffer before a write waits. Half a block: a thousand connections that each encrypt a
+/// whole one at once leave the heap in pieces.
+pub const BUFFER_LIMIT: usize = 512 << 10;
 
 /// AES-128-GCM first where the processor has AES instructions, ChaCha20 first elsewhere; X25519MLKEM768, then
 /// X25519.

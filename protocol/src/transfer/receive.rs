@@ -10,6 +10,7 @@ use super::landing::Landing;
 use super::{FileInfo, Meter, Sink, crashed, is_fatal};
 use crate::digest::{Algorithm, Hash};
 use crate::error::{Error, Result, Status};
+use crate::wire::buffer::Lease;
 use crate::wire::message::{Block, Done, Keep};
 use crate::wire::{Connection, Message};
 
@@ -61,6 +62,7 @@ pub async fn receive<S>(conn: &mut Connection<S>, op: u32, job: ReceiveJob) -> R
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
+    let _lease = Lease::default();
     job.meter.begin(job.info.size);
     let (blocks, queue) = mpsc::channel(QUEUE);
     let tx = conn.tx.clone();

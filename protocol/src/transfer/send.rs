@@ -15,7 +15,7 @@ use super::{FileInfo, MAX_HAVE, Meter, Throttle, crashed, interrupted, is_fatal}
 use crate::digest::{Algorithm, Hash, Lanes, Root, blocks_of};
 use crate::error::{Error, Result, Status};
 use crate::fs::{Meta, Mtime};
-use crate::wire::buffer::{Block, Quota};
+use crate::wire::buffer::{Block, Lease, Quota};
 use crate::wire::frame::{Header, Kind};
 use crate::wire::message::{Block as BlockMessage, Done, FileResult, Keep};
 use crate::wire::{BLOCK_LEN, Connection, Message, Sender};
@@ -82,6 +82,7 @@ where
         Source::File { meta, .. } => FileInfo::of(meta),
         Source::Stream(_) => FileInfo { size: None, mtime: Mtime { secs: 0, nanos: 0 }, mode: 0o666 },
     };
+    let _lease = Lease::default();
     job.meter.begin(info.size);
     let mut file = info.to_wire();
     file.known = job.known.map(|known| known.to_vec()).unwrap_or_default();

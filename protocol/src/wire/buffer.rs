@@ -12,31 +12,36 @@ use super::frame::BLOCK_LEN;
 pub const HEADROOM: usize = 160;
 /// Buffers that all transfers of a process share, beyond the one that each has to itself.
 const SHARED: usize = 64;
-/// Full-size buffers kept for reuse while others are in use.
+/// Full-size buffers kept for reuse while any transfer runs.
 const IDLE: usize = 16;
 
-static POOL: Mutex<Pool> = Mutex::new(Pool { idle: Vec::new(), live: 0 });
+static POOL: Mutex<Pool> = Mutex::new(Pool { idle: Vec::new(), leases: 0 });
 static COMMON: std::sync::LazyLock<Arc<Semaphore>> =
     std::sync::LazyLock::new(|| Arc::new(Semaphore::new(SHARED)));
 
 struct Pool {
     idle: Vec<Memory>,
-    /// Full-size blocks in use.
-    live: usize,
+    /// Transfers that run.
+    leases: usize,
 }
 
-impl Pool {
-    fn take(&mut self) -> Option<Memory> {
-        self.live += 1;
-        self.idle.pop()
-    }
+/// Held by a running transfer: while there is one, buffers are kept for reuse.
+#[derive(Debug)]
+pub struct Lease(());
 
-    fn give_back(&mut self, memory: Memory) {
-        self.live = self.live.saturating_sub(1);
-        if self.live == 0 {
-            self.idle = Vec::new();
-        } else if self.idle.len() < IDLE {
-            self.idle.push(memory);
+impl Default for Lease {
+    fn default() -> Self {
+        pool().leases += 1;
+        Self(())
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut pool = pool();
+        pool.leases -= 1;
+        if pool.leases == 0 {
+            pool.idle = Vec::new();
         }
     }
 }
@@ -119,7 +124,7 @@ pub struct Block {
 impl Block {
     fn new(len: usize, permit: Option<OwnedSemaphorePermit>) -> Self {
         let len = len.min(BLOCK_LEN);
-        let kept = if len == BLOCK_LEN { pool().take() } else { None };
+        let kept = if len == BLOCK_LEN { pool().idle.pop() } else { None };
         let memory = kept.unwrap_or_else(|| Memory::new(HEADROOM + len));
         Self { memory, start: HEADROOM, end: HEADROOM + len, _permit: permit }
     }
@@ -165,7 +170,10 @@ impl AsRef<[u8]> for Block {
 impl Drop for Block {
     fn drop(&mut self) {
         if self.memory.bytes().len() == HEADROOM + BLOCK_LEN {
-            pool().give_back(std::mem::replace(&mut self.memory, Memory::Heap(Vec::new())));
+            let mut pool = pool();
+            if pool.leases > 0 && pool.idle.len() < IDLE {
+                pool.idle.push(std::mem::replace(&mut self.memory, Memory::Heap(Vec::new())));
+            }
         }
     }
 }

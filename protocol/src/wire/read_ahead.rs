@@ -11,6 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 const SMALL: usize = 8 << 10;
 /// Buffer of a busy one.
 const LARGE: usize = 256 << 10;
+/// A busy connection is quiet again after so many reads that a small buffer could have taken.
+const QUIET_READS: u32 = 64;
 
 /// Reads ahead of its user; writes pass through.
 #[derive(Debug)]
@@ -19,12 +21,13 @@ pub struct ReadAhead<S> {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
+    quiet: u32,
 }
 
 impl<S> ReadAhead<S> {
     /// A stream with nothing read yet.
     pub fn new(inner: S) -> Self {
-        Self { inner, buffer: Vec::new(), start: 0, end: 0 }
+        Self { inner, buffer: Vec::new(), start: 0, end: 0, quiet: 0 }
     }
 }
 
@@ -36,11 +39,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReadAhead<S> {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.start == this.end {
-            // Full last time: there is more. Less than a small buffer: back to that.
-            let wanted = match this.end {
-                end if end > 0 && end == this.buffer.len() => LARGE,
-                end if end <= SMALL => SMALL,
-                _ => this.buffer.len(),
+            this.quiet = if this.end > SMALL { 0 } else { this.quiet.saturating_add(1) };
+            let wanted = match this.buffer.len() {
+                // Full last time: there is more.
+                SMALL if this.end == SMALL => LARGE,
+                LARGE if this.quiet < QUIET_READS => LARGE,
+                _ => SMALL,
             };
             (this.start, this.end) = (0, 0);
             if this.buffer.len() != wanted {
@@ -104,7 +108,7 @@ mod tests {
         assert_eq!(seen, data);
         assert!(ahead.buffer.len() >= SMALL);
         let mut a = writer.await.unwrap();
-        for _ in 0..3 {
+        for _ in 0..=QUIET_READS {
             a.write_all(b"ping").await.unwrap();
             let mut four = [0; 4];
             ahead.read_exact(&mut four).await.unwrap();
