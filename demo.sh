@@ -176,4 +176,5 @@ bold="" red="" plain=""
 if [[ -t 1 && -t 2 ]]; then
   bold=$'\e[1m' red=$'\e[1;31m' plain=$'\e[0m'
 fi
-main
+# Nothing here may ask.
+main </dev/null
