@@ -9,7 +9,7 @@ readonly PATIENCE=30  # seconds that the server may take to start, and to stop
 
 main() {
   trap cleanup EXIT
-  trap 'fail "line $LINENO: $BASH_COMMAND"' ERR
+  trap 'unexpected $? "$LINENO" "$BASH_COMMAND"' ERR
   trap 'exit 129' HUP
   trap 'exit 130' INT
   trap 'exit 143' TERM
@@ -27,7 +27,7 @@ main() {
 build() {
   say "build ftserver and ftclient"
   cd "$(dirname "${BASH_SOURCE[0]}")"
-  command -v cargo >/dev/null || PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
+  command -v cargo >/dev/null || PATH="$PATH:${CARGO_HOME:-${HOME:-/root}/.cargo}/bin"
   command -v cargo >/dev/null || fail "there is no cargo; https://rustup.rs says how to install Rust"
   run cargo build --release --locked -p ftserver -p ftclient
   local target
@@ -45,6 +45,8 @@ prepare() {
   for name in $(compgen -e); do
     case $name in FTCLIENT_* | FTSERVER_*) unset "$name" ;; esac
   done
+  # A connection that breaks on this machine is a fault to be shown, not to be mended.
+  export FTCLIENT_RETRIES=0
 }
 
 start_server() {
@@ -147,6 +149,7 @@ must_exit() {
 
 run() {
   printf '%s\n' "\$ $*" >&2
+  running=$*
   "$@"
 }
 
@@ -154,8 +157,18 @@ say() {
   printf '\n%s==> %s%s\n' "$bold" "$*" "$plain"
 }
 
+# Where a command fails that nobody looks at.
+unexpected() {
+  local what=$3
+  [[ $what != '"$@"' ]] || what=$running
+  fail "'$what' ended with $1 (line $2)"
+}
+
 fail() {
   trap - ERR
+  if [[ -n ${server:-} ]] && ! kill -0 "$server" 2>/dev/null; then
+    printf 'the server is not running any more\n' >&2
+  fi
   printf '%s==> FAILED: %s%s\n' "$red" "$*" "$plain" >&2
   exit 1
 }
