@@ -165,16 +165,22 @@ impl Invites {
 
     /// Uses up the invite of this secret and enrols `key`: in a new account, or in the one that exists,
     /// whose rights stay as they are. Of several at once one succeeds.
-    pub fn redeem(&self, secret: &[u8; 32], key: &PublicKey) -> Result<Account, InviteError> {
-        self.redeem_at(secret, key, Timestamp::now())
+    pub fn redeem(&self, user: &str, secret: &[u8; 32], key: &PublicKey) -> Result<Account, InviteError> {
+        self.redeem_at(user, secret, key, Timestamp::now())
     }
 
-    fn redeem_at(&self, secret: &[u8; 32], key: &PublicKey, now: Timestamp) -> Result<Account, InviteError> {
+    fn redeem_at(
+        &self,
+        user: &str,
+        secret: &[u8; 32],
+        key: &PublicKey,
+        now: Timestamp,
+    ) -> Result<Account, InviteError> {
         let hash = hash_of(secret);
         let lock = self.state.lock()?;
         let name = file_of(&hash);
         let file = self.read(&name)?.ok_or(InviteError::Unknown)?;
-        if !same(&file.secret_sha256, &hash) {
+        if !same(&file.secret_sha256, &hash) || file.user != user {
             return Err(InviteError::Unknown);
         }
         // Used up first: should anything fail from here on, the secret is spent rather than good for two.

@@ -85,17 +85,22 @@ async fn by_password(server: &Arc<Server>, source: IpAddr, auth: AuthPassword) -
     }
     let account = load(server, &auth.user).await?;
     let hash = account.as_ref().and_then(|account| account.password.clone());
-    let turn = server.hashing.acquire().await;
+    let turn = Arc::clone(&server.hashing).acquire_owned().await;
+    // Others of this source may have guessed wrong meanwhile.
+    refuse_while_paused(server, source)?;
+    let guard = Arc::clone(server);
+    // All on the blocking thread: a hash that is under way outlives its connection, and so does its turn.
     // Unknown users cost the same time as known ones.
-    let matches = blocking(move || verify_password(hash.as_ref(), &password)).await?;
-    drop(turn);
-    match account {
-        Some(account) if matches => Ok(account),
-        _ => {
-            server.penalties.punish(source);
-            Err(login_failed())
+    blocking(move || {
+        let matches = verify_password(hash.as_ref(), &password);
+        let accepted = account.filter(|_| matches);
+        if accepted.is_none() {
+            guard.penalties.punish(source);
         }
-    }
+        drop(turn);
+        accepted.ok_or_else(login_failed)
+    })
+    .await?
 }
 
 async fn by_invite(server: &Arc<Server>, candidate: &Candidate, auth: AuthInvite) -> Result<Account> {
@@ -105,11 +110,11 @@ async fn by_invite(server: &Arc<Server>, candidate: &Candidate, auth: AuthInvite
     let Ok(secret) = <[u8; 32]>::try_from(secret.as_slice()).map(Zeroizing::new) else {
         return Err(login_failed());
     };
+    let Ok(user) = String::from_utf8(auth.user) else { return Err(login_failed()) };
     let store = Arc::clone(server);
-    let redeemed = blocking(move || store.invites.redeem(&secret, &key)).await?;
+    let redeemed = blocking(move || store.invites.redeem(&user, &secret, &key)).await?;
     match redeemed {
-        Ok(account) if account.name.as_bytes() == auth.user => Ok(account),
-        Ok(_) => Err(login_failed()),
+        Ok(account) => Ok(account),
         Err(error) => {
             server.penalties.punish(candidate.source);
             tracing::info!(source = %candidate.source, %error, "an invite was refused");

@@ -67,7 +67,11 @@ where
         match gone.run_until_cancelled(in_time).await {
             Some(Ok(entered)) => entered,
             Some(Err(_)) => Err(Error::local(Status::TimedOut, "no login in time")),
-            None => Err(Error::local(Status::Unavailable, "too many connections before login; try again")),
+            // Closed without a word: its place among all connections is needed at once. Clients try again.
+            None => {
+                tracing::info!(%source, "gave way to newer connections before login");
+                return;
+            }
         }
     };
     drop(candidate);
@@ -80,9 +84,10 @@ where
         }
     };
     let session = Session { scope, digests: &server.digests, stall: server.limits.stall_timeout };
-    session.run_to_end(conn, stop).await;
+    session.run_to_end(&mut conn, stop).await;
     drop(entered);
     tracing::info!(%source, user = session.scope.user, "session ended");
+    conn.close(FAREWELL).await;
 }
 
 /// Runs a session whose peer needs no login: over standard input and output, started through ssh.
@@ -100,7 +105,8 @@ where
     match greeted.await {
         Ok(()) => {
             conn.rx.logged_in();
-            Session { scope, digests: &digests, stall }.run_to_end(conn, stop).await;
+            Session { scope, digests: &digests, stall }.run_to_end(&mut conn, stop).await;
+            conn.close(FAREWELL).await;
         }
         Err(error) => say_goodbye(conn, &error.failure()).await,
     }
@@ -142,33 +148,45 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    async fn run_to_end<S>(&self, mut conn: Connection<S>, stop: Stop)
+    /// Runs operations until the session ends, says why it does, and returns when nothing of it runs any more
+    /// and its locks are free.
+    async fn run_to_end<S>(&self, conn: &mut Connection<S>, stop: Stop)
     where
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
-        let ended = self.operations(&mut conn, &stop).await;
-        if matches!(&ended, Err(Ended::Failed(Error::Connection(_)) | Ended::Stalled))
-            || stop.kill.is_cancelled()
-        {
-            conn.abort();
-        }
-        // Locks of the operation that was cut off are free once its blocking half has seen it.
-        conn.workers.close();
-        conn.workers.wait().await;
-        match ended {
-            Ok(()) | Err(Ended::Failed(Error::Connection(_))) => {}
+        let why = match self.operations(conn, &stop).await {
+            Ok(()) | Err(Ended::Failed(Error::Connection(_))) => None,
             Err(Ended::Stalled) => {
-                tracing::warn!(user = self.scope.user, "the client stalled; its session ends")
+                tracing::warn!(user = self.scope.user, "the client stalled; its session ends");
+                None
             }
+            // Cut off in the middle of something that may not be able to end as long as the client does not read.
+            Err(Ended::Stopped) if !conn.workers.is_empty() => None,
             Err(Ended::Stopped) => {
-                let why = Failure::new(Status::Unavailable, "the server ended the session; try again");
-                say_goodbye(conn, &why).await;
+                Some(Failure::new(Status::Unavailable, "the server ended the session; try again"))
             }
             Err(Ended::Failed(error)) => {
                 tracing::warn!(user = self.scope.user, %error, "session failed");
-                say_goodbye(conn, &error.failure()).await;
+                Some(error.failure())
             }
+        };
+        conn.workers.close();
+        let orderly = match why {
+            Some(why) => {
+                let said = async {
+                    conn.tx.send(0, End::from(why)).await.is_ok() && {
+                        conn.workers.wait().await;
+                        true
+                    }
+                };
+                timeout(FAREWELL, said).await.unwrap_or(false)
+            }
+            None => false,
+        };
+        if !orderly {
+            conn.abort();
         }
+        conn.workers.wait().await;
     }
 
     async fn operations<S>(&self, conn: &mut Connection<S>, stop: &Stop) -> Result<(), Ended>

@@ -155,8 +155,3 @@ fn interrupted() -> Error {
 fn crashed(error: &tokio::task::JoinError) -> Error {
     Error::local(Status::Failed, format!("internal error: {error}"))
 }
-
-/// Whether the connection is beyond use after this error, so that nothing should wait for it any more.
-fn is_fatal(error: &Error) -> bool {
-    matches!(error, Error::Connection(_) | Error::Protocol(_) | Error::Version { .. })
-}

@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
 use super::landing::Landing;
-use super::{FileInfo, Meter, Sink, crashed, is_fatal};
+use super::{FileInfo, Meter, Sink, crashed};
 use crate::digest::{Algorithm, Hash};
 use crate::error::{Error, Result, Status};
 use crate::wire::buffer::Lease;
@@ -81,10 +81,15 @@ where
         }
     };
     drop(blocks);
-    if is_fatal(&error) {
-        conn.abort();
+    match error {
+        // The caller says why before it closes; the worker ends with the connection at the latest.
+        Error::Protocol(_) => {}
+        Error::Connection(_) => {
+            conn.abort();
+            let _ = worker.await;
+        }
+        _ => drop(worker.await),
     }
-    let _ = worker.await;
     Err(error)
 }
 

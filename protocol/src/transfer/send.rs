@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
 
 use super::name::Namer;
-use super::{FileInfo, MAX_HAVE, Meter, Throttle, crashed, interrupted, is_fatal};
+use super::{FileInfo, MAX_HAVE, Meter, Throttle, crashed, interrupted};
 use crate::digest::{Algorithm, Hash, Lanes, Root, blocks_of};
 use crate::error::{Error, Result, Status};
 use crate::fs::{Meta, Mtime};
@@ -103,10 +103,15 @@ where
         }
     };
     drop(commands);
-    if is_fatal(&error) {
-        conn.abort();
+    match error {
+        // The caller says why before it closes; the worker ends with the connection at the latest.
+        Error::Protocol(_) => {}
+        Error::Connection(_) => {
+            conn.abort();
+            let _ = worker.await;
+        }
+        _ => drop(worker.await),
     }
-    let _ = worker.await;
     Err(error)
 }
 

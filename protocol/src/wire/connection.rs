@@ -68,9 +68,11 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Connection<S> {
         let Self { mut rx, tx, writer, workers: _ } = self;
         drop(tx);
         let _ = timeout(limit, async {
-            let _ = writer.await;
-            // Bytes that we leave unread would turn our last words into a reset (RFC 1122, 4.2.2.13).
-            rx.discard().await;
+            // Bytes that we leave unread would turn our last words into a reset (RFC 1122, 4.2.2.13). Where there
+            // were no last words the peer has not been told to close, so there is nothing to wait for.
+            if matches!(writer.await, Ok(Ok(()))) {
+                rx.discard().await;
+            }
         })
         .await;
     }

@@ -7,7 +7,7 @@ use ft_protocol::wire::{Connection, Message};
 use ft_protocol::{RemotePath, Result};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{blocking, sending};
+use super::{blocking, cancelled, sending};
 use crate::session::Scope;
 
 /// Entries are sent in pieces of about this many bytes.
@@ -19,7 +19,7 @@ where
 {
     let path = RemotePath::from_wire(&list.path)?;
     let (root, tx) = (scope.root.clone(), conn.tx.clone());
-    sending(conn, move || {
+    sending(conn, op, move |stop| {
         let dir = root.dir(&path, Links::Follow)?;
         let mut piece = BytesMut::new();
         for entry in dir.list()? {
@@ -28,6 +28,9 @@ where
                 _ => Vec::new(),
             };
             Message::from(describe(entry.name, &entry.meta, target)).encode(op, &mut piece);
+            if stop.is_cancelled() {
+                return Err(cancelled());
+            }
             if piece.len() >= PIECE {
                 tx.blocking_send_bytes(piece.split().freeze())?;
             }

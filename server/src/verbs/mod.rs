@@ -10,6 +10,7 @@ use ft_protocol::wire::message::{Get, List, MakeDir, Put, Remove, Rename, Stat, 
 use ft_protocol::wire::{Connection, Message};
 use ft_protocol::{Error, Result, Status};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
 
 use crate::digests::Digests;
 use crate::session::Scope;
@@ -100,18 +101,45 @@ where
     T: Send + 'static,
 {
     let busy = conn.tx.activity().busy();
-    let work = move || {
+    // It belongs to the connection, so that the session ends after it.
+    let worked = conn.workers.spawn_blocking(move || {
         let _busy = busy;
         work()
-    };
-    sending(conn, work).await
+    });
+    worked.await.map_err(|error| crashed(&error))?
 }
 
-/// Work on a blocking thread that may send; it belongs to the connection, so that the session ends after it.
-async fn sending<S, T>(conn: &Connection<S>, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T>
+/// Work on a blocking thread that sends. It is told when the client cancels, and should look often.
+async fn sending<S, T>(
+    conn: &mut Connection<S>,
+    op: u32,
+    work: impl FnOnce(&CancellationToken) -> Result<T> + Send + 'static,
+) -> Result<T>
 where
+    S: AsyncRead + AsyncWrite + Send + 'static,
     T: Send + 'static,
 {
-    let worked = conn.workers.spawn_blocking(work);
-    worked.await.map_err(|error| Error::local(Status::Failed, format!("internal error: {error}")))?
+    let stop = CancellationToken::new();
+    // Also where this future is dropped.
+    let _guard = stop.clone().drop_guard();
+    let told = stop.clone();
+    let mut worker = conn.workers.spawn_blocking(move || work(&told));
+    tokio::select! {
+        worked = &mut worker => return worked.map_err(|error| crashed(&error))?,
+        message = conn.rx.next_in(op) => match message? {
+            Message::Cancel | Message::End(_) => {}
+            other => return Err(Error::protocol(format!("{} after the request", other.kind().name()))),
+        },
+    }
+    stop.cancel();
+    worker.await.map_err(|error| crashed(&error))??;
+    Err(cancelled())
+}
+
+fn cancelled() -> Error {
+    Error::local(Status::Cancelled, "cancelled")
+}
+
+fn crashed(error: &tokio::task::JoinError) -> Error {
+    Error::local(Status::Failed, format!("internal error: {error}"))
 }

@@ -10,8 +10,9 @@ use ft_protocol::wire::message::{Digest, Sum};
 use ft_protocol::wire::{BLOCK_LEN, Connection, Sender};
 use ft_protocol::{Error, RemotePath, Result, Status};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
 
-use super::{blocking, sending};
+use super::{blocking, cancelled, sending};
 use crate::digests::Digests;
 use crate::session::Scope;
 
@@ -36,14 +37,14 @@ where
     let (digest, earlier) = match known {
         Some(known) if !sum.fresh => (known, None),
         known => {
-            let read = move || {
-                let digest = digest(&file, meta.size, algorithm, &tx, op)?;
+            let read = move |stop: &CancellationToken| {
+                let digest = digest(&file, meta.size, algorithm, &tx, op, stop)?;
                 if !Meta::of(&file)?.unchanged_since(&meta) {
                     return Err(Error::local(Status::Changed, "the file changed while it was read"));
                 }
                 Ok(digest)
             };
-            let digest = sending(conn, read).await?;
+            let digest = sending(conn, op, read).await?;
             if algorithm == Algorithm::Md5 && known.is_none() {
                 digests.remember(&meta, digest);
             }
@@ -54,7 +55,14 @@ where
     conn.tx.send(op, Digest { digest: digest.to_vec(), size: meta.size, earlier }).await
 }
 
-fn digest(file: &File, size: u64, algorithm: Algorithm, tx: &Sender, op: u32) -> Result<Hash> {
+fn digest(
+    file: &File,
+    size: u64,
+    algorithm: Algorithm,
+    tx: &Sender,
+    op: u32,
+    stop: &CancellationToken,
+) -> Result<Hash> {
     let lanes = Lanes::default();
     let (mut whole, mut proof) = (Whole::new(algorithm), Proof::new(algorithm));
     let (mut buffer, mut reported) = (vec![0; BLOCK_LEN], Instant::now());
@@ -72,8 +80,8 @@ fn digest(file: &File, size: u64, algorithm: Algorithm, tx: &Sender, op: u32) ->
         if reported.elapsed() >= REPORT {
             reported = Instant::now();
             tx.blocking_send(op, Digest { size: start, ..Digest::default() })?;
-        } else if tx.is_closed() {
-            return Err(Error::local(Status::Cancelled, "nobody waits for the digest any more"));
+        } else if tx.is_closed() || stop.is_cancelled() {
+            return Err(cancelled());
         }
     }
     Ok(match algorithm {
