@@ -76,8 +76,7 @@ async fn until_signalled(invocation: Invocation) -> ExitCode {
 }
 
 async fn carry_out(invocation: Invocation) -> Exit {
-    let data_on_stdout =
-        matches!(&invocation.plan, Plan::Get(get) if get.target == cli::LocalTarget::Stdout);
+    let data_on_stdout = matches!(&invocation.plan, Plan::Get(get) if get.target == cli::LocalTarget::Stdout);
     let options =
         crate::output::OutputOptions::detect(invocation.run.json, invocation.run.quiet, data_on_stdout);
     let output = Output::new(options);
