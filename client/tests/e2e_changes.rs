@@ -68,6 +68,7 @@ fn a_file_that_is_rewritten_is_never_silently_mixed() {
         let now = fs::read(path).unwrap();
         running.finish().ok().says(&md5(&now));
         assert!(fs::read(copy).unwrap() == now, "{verb}");
+        world.nothing_is_staged();
     }
 }
 
@@ -79,6 +80,7 @@ fn a_file_that_shrinks_is_read_again() {
         source.set_len(9).unwrap();
         running.finish().ok();
         assert_eq!(fs::read(copy).unwrap(), fs::read(path).unwrap(), "{verb}");
+        world.nothing_is_staged();
     }
 }
 

@@ -78,6 +78,10 @@ where
             Err(error) => break error,
         }
     };
+    if error.status() == Status::Changed {
+        // What came belongs to a file that is no more; an error here means that the worker ended by itself.
+        let _ = blocks.send(Arrived::Withdrawn).await;
+    }
     drop(blocks);
     if is_fatal(&error) {
         conn.abort();
@@ -91,6 +95,8 @@ pub(super) enum Arrived {
     Block(Block, Bytes),
     Keep(Keep),
     Done(Done),
+    /// The file changed at the sender.
+    Withdrawn,
 }
 
 fn arrive(message: Message, announced: &mut Option<Block>) -> Result<Option<Arrived>> {
