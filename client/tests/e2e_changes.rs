@@ -13,11 +13,14 @@ use common::{BLOCK, Running, Watch, World, md5, noise, staging_files};
 
 /// Longer than what both ends and the kernel between them hold in buffers: when the client has its first
 /// blocks, the server has not read the last ones.
-const LONG: u64 = 64 * BLOCK;
+const GET_SIZE: u64 = 48 * BLOCK;
+/// A put is held back where it reads.
+const PUT_SIZE: u64 = 8 * BLOCK;
 
 /// A file of which a copy is under way.
 struct Moving {
     source: File,
+    size: u64,
     path: PathBuf,
     copy: PathBuf,
     running: Running,
@@ -25,19 +28,19 @@ struct Moving {
 
 /// Waits until the beginning has arrived.
 fn moving(world: &World, verb: &str) -> Moving {
-    let (path, copy, args) = match verb {
-        "get" => (world.remote("data"), world.local("data"), ["--bwlimit=24M", "nas:data", "."]),
-        _ => (world.local("data"), world.remote("data"), ["--bwlimit=24M", "data", "nas:"]),
+    let (path, copy, size, args) = match verb {
+        "get" => (world.remote("data"), world.local("data"), GET_SIZE, ["--bwlimit=24M", "nas:data", "."]),
+        _ => (world.local("data"), world.remote("data"), PUT_SIZE, ["--bwlimit=4M", "data", "nas:"]),
     };
     fs::write(&path, noise(BLOCK as usize, 1)).unwrap();
     let source = File::options().write(true).open(&path).unwrap();
-    source.set_len(LONG).unwrap();
+    source.set_len(size).unwrap();
     let dir = copy.parent().unwrap();
     let watch = Watch::new(dir);
     let running = world.start([verb].iter().chain(&args));
     let len = |path: PathBuf| fs::metadata(path).map_or(0, |meta| meta.len());
     watch.until(|| staging_files(dir).pop().is_some_and(|path| len(path) >= BLOCK));
-    Moving { source, path, copy, running }
+    Moving { source, size, path, copy, running }
 }
 
 const BOTH: [&str; 2] = ["get", "put"];
@@ -46,12 +49,12 @@ const BOTH: [&str; 2] = ["get", "put"];
 fn a_file_that_grows_is_delivered_as_it_was_declared() {
     for verb in BOTH {
         let world = World::new();
-        let Moving { mut source, path, copy, running } = moving(&world, verb);
+        let Moving { mut source, size, path, copy, running } = moving(&world, verb);
         source.seek(SeekFrom::End(0)).unwrap();
         source.write_all(b"one more line\n").unwrap();
         running.finish().ok().says("grew while it was read");
         let now = fs::read(path).unwrap();
-        assert!(fs::read(copy).unwrap() == now[..LONG as usize], "{verb}");
+        assert!(fs::read(copy).unwrap() == now[..size as usize], "{verb}");
         world.nothing_is_staged();
     }
 }
@@ -60,10 +63,10 @@ fn a_file_that_grows_is_delivered_as_it_was_declared() {
 fn a_file_that_is_rewritten_is_never_silently_mixed() {
     for verb in BOTH {
         let world = World::new();
-        let Moving { source, path, copy, running } = moving(&world, verb);
+        let Moving { source, size, path, copy, running } = moving(&world, verb);
         // The beginning has been read, the end has not.
         source.write_all_at(b"new", 0).unwrap();
-        source.write_all_at(b"new", LONG - 3).unwrap();
+        source.write_all_at(b"new", size - 3).unwrap();
         // One change is one retry.
         let now = fs::read(path).unwrap();
         running.finish().ok().says(&md5(&now));
@@ -76,7 +79,7 @@ fn a_file_that_is_rewritten_is_never_silently_mixed() {
 fn a_file_that_shrinks_is_read_again() {
     for verb in BOTH {
         let world = World::new();
-        let Moving { source, path, copy, running } = moving(&world, verb);
+        let Moving { source, path, copy, running, .. } = moving(&world, verb);
         source.set_len(9).unwrap();
         running.finish().ok();
         assert_eq!(fs::read(copy).unwrap(), fs::read(path).unwrap(), "{verb}");

@@ -199,3 +199,40 @@ fn a_pipe_is_never_sent_twice() {
     assert!(error["message"].as_str().unwrap().contains("outcome unknown"), "{error}");
     assert!(!world.remote("piped").exists());
 }
+
+/// Kills at many moments, from the first trace of a file to after its commit: the name holds one or the other
+/// content, and the next run succeeds.
+#[test]
+fn after_a_kill_at_any_moment_the_file_is_the_old_or_the_new_one() {
+    let mut world = World::new();
+    let dir = world.remote("");
+    let mut old = b"old".to_vec();
+    world.serve("file", &old);
+    for moment in 0..12 {
+        let new = noise(2 * BLOCK as usize + moment, moment as u64);
+        world.keep("file", &new);
+        let watch = Watch::new(&dir);
+        let put = world.start(["put", "--retries", "0", "file", "nas:"]);
+        // Blocks, metadata and the rename each change the directory.
+        let mut changes = 0;
+        watch.until(|| {
+            changes += 1;
+            changes > moment || fs::read(dir.join("file")).unwrap() == new
+        });
+        if moment % 2 == 0 {
+            world.server.kill();
+            let ran = put.finish();
+            world.server.restart();
+            if ran.status.success() {
+                assert!(fs::read(dir.join("file")).unwrap() == new, "what was reported is there");
+            }
+        } else {
+            drop(put);
+        }
+        let now = fs::read(dir.join("file")).unwrap();
+        assert!(now == old || now == new, "moment {moment}");
+        world.ft(["put", "file", "nas:"]).ok();
+        assert!(fs::read(dir.join("file")).unwrap() == new, "moment {moment}");
+        old = new;
+    }
+}

@@ -5,14 +5,16 @@ use std::fs::File;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::Receiver;
+use std::time::Instant;
 
 use ftserver::config::{Config, Settings};
 use ftserver::logging::{self, LogFormat, LogLevel};
 use ftserver::serve;
 use ftserver::state::StateDir;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::PATIENCE;
 use super::client::lines;
@@ -57,8 +59,8 @@ pub(crate) struct Server {
 
 struct Process {
     child: Child,
-    /// Kept open, so that nothing that the server prints fails.
-    _lines: Receiver<String>,
+    /// Of its standard output.
+    lines: Receiver<String>,
 }
 
 impl Server {
@@ -82,6 +84,23 @@ impl Server {
             process.child.kill().unwrap();
             process.child.wait().unwrap();
         }
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.process.as_ref().unwrap().child), signal).unwrap();
+    }
+
+    /// Waits until the server has ended by itself.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let Process { mut child, lines } = self.process.take().unwrap();
+        // Its standard output ends with it.
+        let end = Instant::now() + PATIENCE;
+        while lines.recv_timeout(end.saturating_duration_since(Instant::now())).is_ok() {}
+        if Instant::now() > end {
+            let _ = child.kill();
+        }
+        child.wait().unwrap()
     }
 
     /// Starts the killed server again, where it was.
@@ -142,7 +161,7 @@ fn launch(
         // What the test harness prints may stand before it.
         let Some((_, ready)) = line.split_once("ready listen=") else { continue };
         let (address, fingerprint) = ready.split_once(" fingerprint=").unwrap();
-        let process = Process { child, _lines: lines };
+        let process = Process { child, lines };
         return Ok((process, address.parse().unwrap(), fingerprint.trim_end().to_owned()));
     }
     let _ = child.kill();
