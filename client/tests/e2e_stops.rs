@@ -59,6 +59,18 @@ fn a_server_that_stands_still_is_given_up_in_time() {
 }
 
 #[test]
+fn a_rate_limit_is_not_mistaken_for_a_peer_that_stands_still() {
+    let world = World::new();
+    let data = noise(BLOCK as usize + 1, 2);
+    world.serve("slow", &data);
+    for args in [["get", "nas:slow", "slow"], ["put", "slow", "nas:copy"]] {
+        let options = ["--bwlimit", "256K", "--timeout", "3s", "--retries", "0"];
+        world.ft(args.iter().chain(&options)).ok();
+    }
+    assert!(fs::read(world.remote("copy")).unwrap() == data);
+}
+
+#[test]
 fn ctrl_c_works_while_the_client_waits_to_try_again() {
     let mut world = World::new();
     world.server.kill();
