@@ -5,6 +5,8 @@
 mod common;
 
 use std::fs::{self, File};
+use std::net::{Ipv4Addr, TcpListener};
+use std::time::{Duration, Instant};
 
 use common::{BLOCK, Running, Watch, World, noise, staging_files};
 use ftserver::invites::Invites;
@@ -56,6 +58,17 @@ fn a_server_that_stands_still_is_given_up_in_time() {
     assert!(!world.local("big").exists());
     world.ft(["get", "nas:big"]).ok();
     world.nothing_is_staged();
+}
+
+#[test]
+fn a_peer_that_never_answers_is_given_up_in_time() {
+    let world = World::new();
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = format!("ft://{}/", silent.local_addr().unwrap());
+    let start = Instant::now();
+    world.ft(["ls", "--retries", "0", "--timeout", "1s", "-l", "anna", &url]).exits(5);
+    // Far below the 30 s that a connection may take where nobody asked for less.
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
 }
 
 #[test]
