@@ -9,14 +9,14 @@ use std::io::{BufReader, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
-use common::{World, hex};
+use common::{World, hex, is_soak};
 use md5::{Digest as _, Md5};
 
 const GIB: u64 = 1 << 30;
 
 #[test]
 fn large_sparse_files_travel_both_ways() {
-    if std::env::var_os("FT_SOAK").is_none_or(|value| value != "1") {
+    if !is_soak() {
         eprintln!("SKIPPED: FT_SOAK=1 runs it");
         return;
     }

@@ -194,6 +194,25 @@ fn the_last_operand_is_a_directory_as_with_cp() {
 }
 
 #[test]
+fn two_files_of_one_name_do_not_replace_each_other() {
+    let world = World::new();
+    for (dir, content) in [("x", "first"), ("y", "second")] {
+        for side in [world.remote(dir), world.local(dir)] {
+            fs::create_dir(&side).unwrap();
+            fs::write(side.join("a"), content).unwrap();
+        }
+    }
+    world.ft(["get", "nas:x/a", "nas:y/a", "."]).exits(3).says("y/a: another file of this name");
+    assert_eq!(fs::read(world.local("a")).unwrap(), b"first");
+    world.ft(["put", "x/a", "y/a", "nas:"]).exits(3).says("y/a: another file of this name");
+    assert_eq!(fs::read(world.remote("a")).unwrap(), b"first");
+    // The same file twice is no conflict.
+    let ran = world.ft(["get", "--json", "nas:x/*", "nas:x/a", "."]).ok();
+    assert_eq!(ran.event("summary")["files"], 1);
+    world.ft(["put", "x/a", "x/a", "nas:"]).ok();
+}
+
+#[test]
 fn odd_names_keep_their_bytes() {
     let world = World::new();
     let longest = [b'n'; 255];

@@ -10,7 +10,7 @@ use std::time::Instant;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::PATIENCE;
+use super::patience;
 
 /// Lines of a stream, read by a thread of their own.
 pub(crate) fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
@@ -56,7 +56,7 @@ pub(crate) fn run(command: &mut Command, input: &[u8]) -> Ran {
     // A program that does not read all of it may end before.
     thread::spawn(move || stdin.write_all(&input));
     let (out, err) = (all(child.stdout.take().unwrap()), all(child.stderr.take().unwrap()));
-    let (Ok(out), Ok(err)) = (out.recv_timeout(PATIENCE), err.recv_timeout(PATIENCE)) else {
+    let (Ok(out), Ok(err)) = (out.recv_timeout(patience()), err.recv_timeout(patience())) else {
         let _ = child.kill();
         panic!("{what} does not end");
     };
@@ -174,7 +174,7 @@ impl Running {
     /// Waits for the end.
     #[track_caller]
     pub(crate) fn finish(mut self) -> Ran {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + patience();
         let left = || end.saturating_duration_since(Instant::now());
         let out = self.out.as_ref().map_or(Ok(Vec::new()), |out| out.recv_timeout(left()));
         let (Ok(out), Ok(err)) = (out, self.err.recv_timeout(left())) else {

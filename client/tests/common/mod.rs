@@ -15,8 +15,16 @@ use std::time::Duration;
 
 use md5::{Digest as _, Md5};
 
-/// Longest wait for anything that must happen; only a test that fails waits so long.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Longest wait for anything that must happen; only a test that fails waits so long. Soak tests move more.
+pub(crate) fn patience() -> Duration {
+    Duration::from_secs(if is_soak() { 3600 } else { 60 })
+}
+
+/// Whether the tests that take minutes are to run.
+pub(crate) fn is_soak() -> bool {
+    std::env::var_os("FT_SOAK").is_some_and(|value| value == "1")
+}
+
 /// Bytes of a block, the unit in which transfers go on.
 pub(crate) const BLOCK: u64 = 1024 * 1024;
 

@@ -16,7 +16,7 @@ use ftserver::serve;
 use ftserver::state::StateDir;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::PATIENCE;
+use super::patience;
 use super::client::lines;
 
 const ROOT: &str = "FT_E2E_ROOT";
@@ -95,7 +95,7 @@ impl Server {
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let Process { mut child, lines } = self.process.take().unwrap();
         // Its standard output ends with it.
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + patience();
         while lines.recv_timeout(end.saturating_duration_since(Instant::now())).is_ok() {}
         if Instant::now() > end {
             let _ = child.kill();
@@ -157,7 +157,7 @@ fn launch(
         .spawn()
         .unwrap();
     let lines = lines(child.stdout.take().unwrap());
-    while let Ok(line) = lines.recv_timeout(PATIENCE) {
+    while let Ok(line) = lines.recv_timeout(patience()) {
         // What the test harness prints may stand before it.
         let Some((_, ready)) = line.split_once("ready listen=") else { continue };
         let (address, fingerprint) = ready.split_once(" fingerprint=").unwrap();

@@ -11,7 +11,7 @@ use std::time::Instant;
 use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
 use rustix::fs::{FlockOperation, flock};
 
-use super::PATIENCE;
+use super::patience;
 
 /// Wakes whenever something changes in a directory (inotify(7)).
 pub(crate) struct Watch(Receiver<()>);
@@ -34,7 +34,7 @@ impl Watch {
     /// Waits until this holds; it is looked at after each change.
     #[track_caller]
     pub(crate) fn until(&self, mut holds: impl FnMut() -> bool) {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + patience();
         while !holds() {
             let woken = self.0.recv_timeout(end.saturating_duration_since(Instant::now()));
             assert!(woken.is_ok(), "what was waited for did not happen");
@@ -52,5 +52,5 @@ pub(crate) fn wait_until_unlocked(path: &Path) {
         drop(file);
         send.send(())
     });
-    receive.recv_timeout(PATIENCE).unwrap();
+    receive.recv_timeout(patience()).unwrap();
 }
