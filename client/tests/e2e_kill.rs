@@ -6,6 +6,7 @@
 mod common;
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use common::{BLOCK, Ran, Running, Watch, World, md5, noise, staging_files, wait_until_unlocked};
@@ -130,6 +131,22 @@ fn a_get_into_a_pipe_goes_on_where_the_server_died() {
     assert!(told.err.contains("\"retry\""), "{}", told.shown());
     assert!(told.err.contains(&md5(&data)), "{}", told.shown());
     assert!(fs::read(world.local("out")).unwrap() == data);
+}
+
+#[test]
+fn a_partial_that_was_damaged_is_mended() {
+    let world = World::new();
+    let data = noise(GET_SIZE, 12);
+    world.serve("big", &data);
+    in_the_middle(&world, &world.local(""), &["get", GET_RATE, "nas:big"]).kill();
+    let (path, _) = partial(&world.local("")).unwrap();
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    file.write_all_at(b"damage", BLOCK + 5).unwrap();
+    // Longer than the whole file.
+    file.write_all_at(b"more", data.len() as u64 + 7 * BLOCK).unwrap();
+    resumed(world.ft(["get", "--json", "nas:big"]), BLOCK, &md5(&data));
+    assert!(fs::read(world.local("big")).unwrap() == data);
+    world.nothing_is_staged();
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use common::{World, hex, md5, noise};
+use common::{Running, World, hex, md5, noise};
 
 const SIZES: [usize; 8] =
     [0, 1, 32 * 1024 - 1, 32 * 1024, 32 * 1024 + 1, 1024 * 1024 - 1, 1024 * 1024, 1024 * 1024 + 1];
@@ -210,6 +210,32 @@ fn two_files_of_one_name_do_not_replace_each_other() {
     let ran = world.ft(["get", "--json", "nas:x/*", "nas:x/a", "."]).ok();
     assert_eq!(ran.event("summary")["files"], 1);
     world.ft(["put", "x/a", "x/a", "nas:"]).ok();
+}
+
+#[test]
+fn of_several_at_once_one_complete_version_wins() {
+    let world = World::new();
+    let versions: Vec<Vec<u8>> = (0..5).map(|n| noise(2 * 1024 * 1024 + n, n as u64)).collect();
+    for (number, version) in versions.iter().enumerate() {
+        world.keep(number.to_string(), version);
+    }
+    // How many of the runs say that their file arrived; none of them fails.
+    let arrived = |running: Vec<Running>| {
+        let files = running.into_iter().map(|run| run.finish().ok().event("summary")["files"].clone());
+        files.filter(|files| *files == 1).count()
+    };
+    let numbers = || (0..versions.len()).map(|number| number.to_string());
+    let put = numbers().map(|name| world.start(["put", "--json", &name, "nas:same"])).collect();
+    assert_eq!(arrived(put), versions.len());
+    assert!(versions.contains(&fs::read(world.remote("same")).unwrap()));
+    let get = numbers().map(|_| world.start(["get", "--json", "nas:same"])).collect();
+    assert_eq!(arrived(get), versions.len());
+    assert!(versions.contains(&fs::read(world.local("same")).unwrap()));
+    let put = numbers().map(|name| world.start(["put", "--json", "--no-clobber", &name, "nas:once"]));
+    assert_eq!(arrived(put.collect()), 1);
+    let get = numbers().map(|_| world.start(["get", "--json", "--no-clobber", "nas:once"]));
+    assert_eq!(arrived(get.collect()), 1);
+    world.nothing_is_staged();
 }
 
 #[test]

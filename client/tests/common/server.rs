@@ -16,8 +16,8 @@ use ftserver::serve;
 use ftserver::state::StateDir;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::patience;
 use super::client::lines;
+use super::patience;
 
 const ROOT: &str = "FT_E2E_ROOT";
 const STATE: &str = "FT_E2E_STATE";
