@@ -98,6 +98,19 @@ fn a_password_file_that_others_can_read_is_refused() {
 }
 
 #[test]
+fn a_key_that_was_found_and_not_used_is_named() {
+    let world = World::new();
+    let key = world.home().join(".ssh/id_ed25519");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    world.ft(["ls", "nas:"]).exits(7).says("id_ed25519").says("chmod 600");
+    fs::write(&key, "garbage").unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    world.ft(["ls", "nas:"]).exits(7).says("id_ed25519");
+    fs::remove_file(&key).unwrap();
+    world.ft(["ls", "nas:"]).exits(7).says("ftclient join");
+}
+
+#[test]
 fn a_right_that_is_missing_denies() {
     let world = World::new();
     world.serve("a", "old");
