@@ -91,9 +91,10 @@ fn a_get_goes_on_after_the_death_of_the_client() {
     let world = World::new();
     let data = noise(GET_SIZE, 3);
     world.serve("big", &data);
+    world.keep("big", "old");
     in_the_middle(&world, &world.local(""), &["get", GET_RATE, "nas:big"]).kill();
     let (_, kept) = partial(&world.local("")).unwrap();
-    assert!(!world.local("big").exists());
+    assert_eq!(fs::read(world.local("big")).unwrap(), b"old");
     resumed(world.ft(["get", "--json", "nas:big"]), kept, &md5(&data));
     assert!(fs::read(world.local("big")).unwrap() == data);
     world.nothing_is_staged();

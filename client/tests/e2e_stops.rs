@@ -77,7 +77,7 @@ fn a_rate_limit_is_not_mistaken_for_a_peer_that_stands_still() {
     let data = noise(BLOCK as usize + 1, 2);
     world.serve("slow", &data);
     for args in [["get", "nas:slow", "slow"], ["put", "slow", "nas:copy"]] {
-        let options = ["--bwlimit", "256K", "--timeout", "3s", "--retries", "0"];
+        let options = ["--bwlimit", "384K", "--timeout", "2s", "--retries", "0"];
         world.ft(args.iter().chain(&options)).ok();
     }
     assert!(fs::read(world.remote("copy")).unwrap() == data);
