@@ -82,7 +82,7 @@ pub struct GetPlan {
 }
 
 /// What `put` reads.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum LocalSource {
     /// Standard input; the only source, and the target names a file.
     Stdin,

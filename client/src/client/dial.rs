@@ -26,7 +26,7 @@ use tokio_rustls::TlsConnector;
 use super::{ClientError, Result};
 use crate::address::{HostSpec, host_port};
 
-/// How long the TCP connection and the TLS handshake may take together.
+/// How long the TCP connection and the TLS handshake may take together, where nobody asked for less.
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 
 /// Where a server is.
@@ -115,10 +115,16 @@ pub(super) struct Dialed {
     pub(super) child: Option<Child>,
 }
 
-pub(super) async fn dial(address: &Address, trust: &Arc<dyn Trust>) -> Result<Dialed> {
+/// Connects; `patience` is how long an operation may go without progress.
+pub(super) async fn dial(
+    address: &Address,
+    trust: &Arc<dyn Trust>,
+    patience: Option<Duration>,
+) -> Result<Dialed> {
     match address {
         Address::Tcp { host, port } => {
-            let connected = timeout(CONNECT_LIMIT, secure(host, *port)).await;
+            let limit = patience.unwrap_or(CONNECT_LIMIT).min(CONNECT_LIMIT);
+            let connected = timeout(limit, secure(host, *port)).await;
             let late = || Error::Connection(io::Error::new(io::ErrorKind::TimedOut, "no answer"));
             let (stream, binding) =
                 connected.map_err(|_| late()).flatten().map_err(|error| at(address, error))?;

@@ -25,7 +25,7 @@ pub(super) struct Session {
 impl Session {
     /// Connects, and queues HELLO and the login: they travel together with the first request.
     pub(super) async fn open(builder: &Builder, run: &[u8; 16], candidate: usize) -> Result<Self> {
-        let dialed = dial(&builder.address, &builder.trust).await?;
+        let dialed = dial(&builder.address, &builder.trust, builder.timeout).await?;
         let attempt = match dialed.binding {
             Some(binding) => {
                 Some(builder.login.attempt(candidate, &builder.user, binding, dialed.trusted).await?)

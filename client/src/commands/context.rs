@@ -14,6 +14,7 @@ use crate::client::{Address, Builder, Client, Credential, Login, Trust, Trusted}
 use crate::config::{Config, Paths};
 use crate::credentials::Candidates;
 use crate::endpoint::Endpoint;
+use crate::exit::Exit;
 use crate::known_hosts::{Decision, How, KnownHosts, decide};
 use crate::output::Output;
 
@@ -77,9 +78,7 @@ impl Context {
         let collected = tokio::task::spawn_blocking(move || {
             Candidates::collect(&endpoint, &paths, agent.as_deref(), asking)
         });
-        let candidates = collected
-            .await
-            .map_err(|error| super::Failed::new(crate::exit::Exit::Failure, error.to_string()))??;
+        let candidates = collected.await.map_err(|error| Failed::new(Exit::Failure, error.to_string()))??;
         if self.settings.verbose > 0 {
             for candidate in &candidates.list {
                 self.output.info(&format!("to log in: {candidate}"))?;
@@ -87,6 +86,11 @@ impl Context {
             for note in &candidates.notes {
                 self.output.info(note)?;
             }
+        }
+        if candidates.list.is_empty() && !candidates.notes.is_empty() {
+            // What was found and not used is why there is nothing.
+            let message = format!("nothing to log in with: {}", candidates.notes.join("; "));
+            return Err(Failed::new(Exit::Denied, message));
         }
         Ok(candidates.list.into_iter().map(Credential::from).collect())
     }

@@ -1,5 +1,6 @@
 //! `get`.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -8,7 +9,7 @@ use ft_protocol::{Error, RemotePath, Status};
 
 use super::context::Context;
 use super::expand::expand;
-use super::transfer::{Arrived, Run, shown};
+use super::transfer::{Arrived, Run, Taken, shown};
 use super::{Failed, close, ends_the_job};
 use crate::cli::{GetPlan, LocalTarget};
 use crate::client::{Client, ClientError, Fetched, LocalFile};
@@ -33,9 +34,17 @@ pub(super) async fn run(context: &Context, plan: GetPlan) -> Result<Exit, Failed
         let message = format!("{} files need a directory, and '{}' is none", paths.len(), path.display());
         return Err(Failed::new(Exit::Usage, message));
     }
+    // Patterns may overlap; each file is got once.
+    let mut seen = HashSet::new();
+    paths.retain(|path| seen.insert(path.clone()));
     run.files(paths.len());
+    let mut taken = Taken::default();
     for path in &paths {
-        match one(&mut client, &mut run, path, &target).await {
+        let outcome = match taken.take(path.file_name().unwrap_or_default()) {
+            Ok(()) => one(&mut client, &mut run, path, &target).await,
+            Err(error) => run.failed(shown(path), error),
+        };
+        match outcome {
             Ok(()) => {}
             // Said already, and counted.
             Err(failed) if failed.message.is_empty() => break,

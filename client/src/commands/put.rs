@@ -1,24 +1,33 @@
 //! `put`.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 use std::time::Instant;
 
 use super::context::Context;
-use super::transfer::{Arrived, Run, shown};
+use super::transfer::{Arrived, Run, Taken, shown};
 use super::{Failed, close};
 use crate::cli::{LocalSource, PutPlan};
 use crate::client::{Client, PutTarget, Stored};
 use crate::exit::Exit;
 
-pub(super) async fn run(context: &Context, plan: PutPlan) -> Result<Exit, Failed> {
+pub(super) async fn run(context: &Context, mut plan: PutPlan) -> Result<Exit, Failed> {
     let endpoint = context.endpoint()?;
     let mut client = context.client(&endpoint).await?;
     let mut run = Run::new(context, &endpoint.name, "put", &plan.transfer, client.run())?;
+    // As with get: named twice, it is put once.
+    let mut seen = HashSet::new();
+    plan.sources.retain(|source| seen.insert(source.clone()));
     run.files(plan.sources.len());
     let target = PutTarget { path: plan.target, into: plan.target_is_dir, parents: plan.mkdirs };
+    let mut taken = Taken::default();
     for source in &plan.sources {
-        match one(&mut client, &mut run, source, &target).await {
+        let outcome = match taken.take(name(source)) {
+            Ok(()) => one(&mut client, &mut run, source, &target).await,
+            Err(error) => run.failed(path_of(source), error),
+        };
+        match outcome {
             Ok(()) => {}
             // Said already, and counted.
             Err(failed) if failed.message.is_empty() => break,
@@ -53,6 +62,21 @@ async fn one(
             run.arrived(&Arrived { path: shown(&path), size, proof, whole, kept, grew }, start.elapsed())
         }
         Err(error) => run.failed(name, error),
+    }
+}
+
+/// The name under which it goes into a directory.
+fn name(source: &LocalSource) -> &[u8] {
+    match source {
+        LocalSource::Stdin => b"-",
+        LocalSource::Path(path) => path.file_name().unwrap_or_default().as_encoded_bytes(),
+    }
+}
+
+fn path_of(source: &LocalSource) -> &[u8] {
+    match source {
+        LocalSource::Stdin => b"-",
+        LocalSource::Path(path) => bytes(path),
     }
 }
 

@@ -1,11 +1,12 @@
 //! What get and put share: options, progress, the words about each file, and the sum of it all.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ft_protocol::digest::{Algorithm, Hash, blocks_of};
 use ft_protocol::transfer::Meter;
-use ft_protocol::{RemotePath, Status};
+use ft_protocol::{Error, RemotePath, Status};
 use tokio::time::interval;
 
 use super::context::Context;
@@ -193,6 +194,22 @@ impl<'a> Run<'a> {
             (_, _) if blocks > 1 => ("md5-tree", format!("{}-{blocks}", file.proof)),
             (_, _) => ("md5-tree", file.proof.to_string()),
         }
+    }
+}
+
+/// Names that the files of a run took in the directory that they all go to.
+#[derive(Debug, Default)]
+pub(super) struct Taken(HashSet<Vec<u8>>);
+
+impl Taken {
+    /// Refuses, as cp(1) does, to replace a file that came before in the same run.
+    pub(super) fn take(&mut self, name: &[u8]) -> Result<(), ClientError> {
+        if self.0.insert(name.to_vec()) {
+            return Ok(());
+        }
+        let message =
+            "another file of this name came before in the same run and is not replaced; copy it elsewhere";
+        Err(Error::local(Status::Exists, message).into())
     }
 }
 

@@ -120,6 +120,9 @@ impl Landing {
                     self.order.end_at(blocks_of(last.size))?;
                     done = Some(last);
                 }
+                Arrived::Withdrawn => {
+                    return Err(Error::local(Status::Changed, "the file changed while it was read"));
+                }
                 _ => return Err(Error::protocol("a message after DONE")),
             }
         }

@@ -132,7 +132,8 @@ impl Throttle {
         Self { rate: rate.filter(|rate| *rate > 0), start: Instant::now(), bytes: 0 }
     }
 
-    /// Sleeps until `bytes` more may have passed; returns early when the connection is gone.
+    /// Sleeps until `bytes` more may have passed; returns early when the connection is gone. Nobody else is to
+    /// blame for this pause, so it counts as progress.
     fn pass(&mut self, bytes: usize, tx: &Sender) {
         let Some(rate) = self.rate else { return };
         self.bytes += bytes as u64;
@@ -141,6 +142,7 @@ impl Throttle {
             if rest.is_zero() || tx.is_closed() {
                 return;
             }
+            tx.activity().moved();
             std::thread::sleep(rest.min(Duration::from_millis(100)));
         }
     }

@@ -80,6 +80,10 @@ where
             Err(error) => break error,
         }
     };
+    if error.status() == Status::Changed {
+        // What came belongs to a file that is no more; an error here means that the worker ended by itself.
+        let _ = blocks.send(Arrived::Withdrawn).await;
+    }
     drop(blocks);
     match error {
         // The caller says why before it closes; the worker ends with the connection at the latest.
@@ -98,6 +102,8 @@ pub(super) enum Arrived {
     Block(Block, Bytes),
     Keep(Keep),
     Done(Done),
+    /// The file changed at the sender.
+    Withdrawn,
 }
 
 fn arrive(message: Message, announced: &mut Option<Block>) -> Result<Option<Arrived>> {

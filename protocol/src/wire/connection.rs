@@ -419,17 +419,20 @@ async fn fill<R: AsyncRead + Unpin>(
 
 async fn read_some<R: AsyncRead + Unpin>(io: &mut R, room: &mut [u8]) -> Result<usize> {
     match timeout(SILENCE, io.read(room)).await {
-        Ok(Ok(0)) => Err(Error::Connection(io::Error::new(
-            io::ErrorKind::UnexpectedEof,
-            "the peer closed the connection",
-        ))),
+        Ok(Ok(0)) => Err(ended()),
         Ok(Ok(n)) => Ok(n),
+        // TLS without a close_notify: what it says is for programmers.
+        Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Err(ended()),
         Ok(Err(error)) => Err(Error::Connection(error)),
         Err(_) => Err(Error::Connection(io::Error::new(
             io::ErrorKind::TimedOut,
             format!("nothing came from the peer for {} s", SILENCE.as_secs()),
         ))),
     }
+}
+
+fn ended() -> Error {
+    Error::Connection(io::Error::new(io::ErrorKind::UnexpectedEof, "the peer closed the connection"))
 }
 
 #[cfg(test)]

@@ -1,0 +1,170 @@
+//! `ftserver serve` in a process of its own: this very test binary, run again.
+
+use std::env;
+use std::fs::File;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::Receiver;
+use std::time::Instant;
+
+use ftserver::config::{Config, Settings};
+use ftserver::logging::{self, LogFormat, LogLevel};
+use ftserver::serve;
+use ftserver::state::StateDir;
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::client::lines;
+use super::patience;
+
+const ROOT: &str = "FT_E2E_ROOT";
+const STATE: &str = "FT_E2E_STATE";
+const LISTEN: &str = "FT_E2E_LISTEN";
+/// A port that was just given up may be in use for a moment.
+const TRIES: usize = 50;
+
+/// The other half of every test here: serves where the environment asks for it, and does nothing otherwise.
+#[test]
+fn server_process() {
+    let (Some(root), Some(state), Some(listen)) =
+        (env::var_os(ROOT), env::var_os(STATE), env::var_os(LISTEN))
+    else {
+        return;
+    };
+    // The input ends when the tests do, however they do.
+    std::thread::spawn(|| {
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        std::process::exit(1);
+    });
+    logging::init(LogFormat::Text, LogLevel::Debug);
+    let state = StateDir::new(Some(Path::new(&state))).unwrap();
+    let listen = listen.to_str().unwrap().parse().unwrap();
+    let settings = Settings { root: Some(root.into()), listen: Some(listen), ..Settings::default() };
+    let options = Config::load(settings, None).unwrap().into_serve_options(state).unwrap();
+    let runtime = serve::runtime(options.limits.max_connections.get()).unwrap();
+    runtime.block_on(serve::run(options)).unwrap();
+}
+
+/// A server process that is ready. Killed when dropped.
+pub(crate) struct Server {
+    root: PathBuf,
+    state: PathBuf,
+    log: PathBuf,
+    process: Option<Process>,
+    pub(crate) address: SocketAddr,
+    pub(crate) fingerprint: String,
+}
+
+struct Process {
+    child: Child,
+    /// Of its standard output.
+    lines: Receiver<String>,
+}
+
+impl Server {
+    /// Serves `root`; logs go to a file beside the state.
+    pub(crate) fn start(root: &Path, state: &Path) -> Self {
+        let log = state.with_extension("log");
+        let (process, address, fingerprint) = launch(root, state, &log, own_address()).unwrap();
+        Self {
+            root: root.to_owned(),
+            state: state.to_owned(),
+            log,
+            process: Some(process),
+            address,
+            fingerprint,
+        }
+    }
+
+    /// SIGKILL; returns when the process is gone.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.child.kill().unwrap();
+            process.child.wait().unwrap();
+        }
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.process.as_ref().unwrap().child), signal).unwrap();
+    }
+
+    /// Waits until the server has ended by itself.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let Process { mut child, lines } = self.process.take().unwrap();
+        // Its standard output ends with it.
+        let end = Instant::now() + patience();
+        while lines.recv_timeout(end.saturating_duration_since(Instant::now())).is_ok() {}
+        if Instant::now() > end {
+            let _ = child.kill();
+        }
+        child.wait().unwrap()
+    }
+
+    /// Starts the killed server again, where it was.
+    pub(crate) fn restart(&mut self) {
+        let mut last = String::new();
+        for _ in 0..TRIES {
+            match launch(&self.root, &self.state, &self.log, self.address) {
+                Ok((process, address, fingerprint)) => {
+                    assert_eq!((address, &fingerprint), (self.address, &self.fingerprint));
+                    self.process = Some(process);
+                    return;
+                }
+                Err(error) => last = error,
+            }
+        }
+        panic!("the server does not start again: {last}");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            eprintln!("--- server log\n{}", std::fs::read_to_string(&self.log).unwrap_or_default());
+        }
+    }
+}
+
+/// A loopback address that no other server of these tests uses and no outgoing connection gets by itself, so
+/// that the port is still free after a kill.
+fn own_address() -> SocketAddr {
+    static NEXT: AtomicU32 = AtomicU32::new(2);
+    let pid = std::process::id();
+    let [high, low] = [1 + pid / 250 % 250, 1 + pid % 250];
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("127.{high}.{low}.{number}:0").parse().unwrap()
+}
+
+fn launch(
+    root: &Path,
+    state: &Path,
+    log: &Path,
+    listen: SocketAddr,
+) -> Result<(Process, SocketAddr, String), String> {
+    let errors = File::options().append(true).create(true).open(log).unwrap();
+    let mut child = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "common::server::server_process", "--nocapture"])
+        .env(ROOT, root)
+        .env(STATE, state)
+        .env(LISTEN, listen.to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(errors)
+        .spawn()
+        .unwrap();
+    let lines = lines(child.stdout.take().unwrap());
+    while let Ok(line) = lines.recv_timeout(patience()) {
+        // What the test harness prints may stand before it.
+        let Some((_, ready)) = line.split_once("ready listen=") else { continue };
+        let (address, fingerprint) = ready.split_once(" fingerprint=").unwrap();
+        let process = Process { child, lines };
+        return Ok((process, address.parse().unwrap(), fingerprint.trim_end().to_owned()));
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    Err(std::fs::read_to_string(log).unwrap_or_default())
+}
