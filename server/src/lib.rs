@@ -25,6 +25,7 @@ mod admission;
 pub mod cli;
 pub mod config;
 mod digests;
+mod hashers;
 pub mod identity;
 pub mod invites;
 pub mod listener;

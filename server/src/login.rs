@@ -85,22 +85,19 @@ async fn by_password(server: &Arc<Server>, source: IpAddr, auth: AuthPassword) -
     }
     let account = load(server, &auth.user).await?;
     let hash = account.as_ref().and_then(|account| account.password.clone());
-    let turn = Arc::clone(&server.hashing).acquire_owned().await;
-    // Others of this source may have guessed wrong meanwhile.
-    refuse_while_paused(server, source)?;
     let guard = Arc::clone(server);
-    // All on the blocking thread: a hash that is under way outlives its connection, and so does its turn.
-    // Unknown users cost the same time as known ones.
-    blocking(move || {
+    let verify = move || {
+        // Others of this source may have guessed wrong while this one waited for its turn.
+        refuse_while_paused(&guard, source)?;
+        // Unknown users cost the same time as known ones.
         let matches = verify_password(hash.as_ref(), &password);
         let accepted = account.filter(|_| matches);
         if accepted.is_none() {
             guard.penalties.punish(source);
         }
-        drop(turn);
         accepted.ok_or_else(login_failed)
-    })
-    .await?
+    };
+    server.hashers.run(verify).await
 }
 
 async fn by_invite(server: &Arc<Server>, candidate: &Candidate, auth: AuthInvite) -> Result<Account> {

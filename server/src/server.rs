@@ -15,13 +15,12 @@ use crate::accounts::Accounts;
 use crate::admission::Admission;
 use crate::config::{Limits, ServeOptions};
 use crate::digests::Digests;
+use crate::hashers::Hashers;
 use crate::invites::Invites;
 use crate::penalties::Penalties;
 use crate::registry::Registry;
 use crate::tls;
 
-/// Password hashes computed at once: each takes 19 MiB and a core for a while.
-const HASHES_AT_ONCE: usize = 2;
 /// How often removed accounts are looked for.
 const ACCOUNTS_CHECK: Duration = Duration::from_secs(1);
 
@@ -35,7 +34,7 @@ pub struct Server {
     pub(crate) invites: Invites,
     pub(crate) admission: Arc<Admission>,
     pub(crate) connections: Arc<Semaphore>,
-    pub(crate) hashing: Arc<Semaphore>,
+    pub(crate) hashers: Hashers,
     pub(crate) penalties: Penalties,
     pub(crate) registry: Arc<Registry>,
     pub(crate) digests: Digests,
@@ -56,7 +55,7 @@ impl Server {
                 limits.max_unauthenticated_per_source.get(),
             ),
             connections: Arc::new(Semaphore::new(limits.max_connections.get())),
-            hashing: Arc::new(Semaphore::new(HASHES_AT_ONCE)),
+            hashers: Hashers::start()?,
             penalties: Penalties::default(),
             registry: Arc::default(),
             digests: Digests::default(),

@@ -12,6 +12,7 @@ use ft_protocol::{Error, Failure, Result, Status};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::digests::Digests;
 use crate::login::{self, Candidate, Login};
@@ -22,6 +23,11 @@ use crate::verbs::{self, Verb};
 
 /// How long the peer may take to read our last words.
 const FAREWELL: Duration = Duration::from_secs(5);
+
+/// How long the peer of a session that was killed may take to read them.
+const KILLED: Duration = Duration::from_millis(200);
+/// How long the blocking half of an operation may take to see that it was given up.
+const GIVING_UP: Duration = Duration::from_secs(1);
 
 /// The two ways in which a server ends its sessions.
 pub(crate) struct Stop {
@@ -84,10 +90,10 @@ where
         }
     };
     let session = Session { scope, digests: &server.digests, stall: server.limits.stall_timeout };
-    session.run_to_end(&mut conn, stop).await;
+    session.run_to_end(&mut conn, &stop).await;
     drop(entered);
     tracing::info!(%source, user = session.scope.user, "session ended");
-    conn.close(FAREWELL).await;
+    conn.close(if stop.kill.is_cancelled() { KILLED } else { FAREWELL }).await;
 }
 
 /// Runs a session whose peer needs no login: over standard input and output, started through ssh.
@@ -105,7 +111,7 @@ where
     match greeted.await {
         Ok(()) => {
             conn.rx.logged_in();
-            Session { scope, digests: &digests, stall }.run_to_end(&mut conn, stop).await;
+            Session { scope, digests: &digests, stall }.run_to_end(&mut conn, &stop).await;
             conn.close(FAREWELL).await;
         }
         Err(error) => say_goodbye(conn, &error.failure()).await,
@@ -150,11 +156,11 @@ struct Session<'a> {
 impl Session<'_> {
     /// Runs operations until the session ends, says why it does, and returns when nothing of it runs any more
     /// and its locks are free.
-    async fn run_to_end<S>(&self, conn: &mut Connection<S>, stop: Stop)
+    async fn run_to_end<S>(&self, conn: &mut Connection<S>, stop: &Stop)
     where
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
-        let why = match self.operations(conn, &stop).await {
+        let why = match self.operations(conn, stop).await {
             Ok(()) | Err(Ended::Failed(Error::Connection(_))) => None,
             Err(Ended::Stalled) => {
                 tracing::warn!(user = self.scope.user, "the client stalled; its session ends");
@@ -224,9 +230,12 @@ impl Session<'_> {
                 Ok(()) => End::default(),
                 Err(error @ (Error::Connection(_) | Error::Protocol(_))) => return Err(error.into()),
                 Err(_) if conn.rx.is_ended() => return Ok(()),
-                // Its blocking half may still be at work, so nothing may follow on this connection.
+                // Where its blocking half cannot end, nothing may follow on this connection.
                 Err(Error::Local(failure)) if failure.status == Status::TimedOut => {
-                    return Err(Ended::Stalled);
+                    if !ends_soon(&conn.workers).await {
+                        return Err(Ended::Stalled);
+                    }
+                    failure.into()
                 }
                 Err(error) => error.failure().into(),
             };
@@ -256,6 +265,14 @@ impl Session<'_> {
         }
         outcome
     }
+}
+
+/// Whether the blocking half of an operation that was given up comes to its end.
+async fn ends_soon(workers: &TaskTracker) -> bool {
+    workers.close();
+    let ended = timeout(GIVING_UP, workers.wait()).await.is_ok();
+    workers.reopen();
+    ended
 }
 
 async fn say_goodbye<S>(conn: Connection<S>, why: &Failure)

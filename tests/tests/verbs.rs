@@ -239,7 +239,6 @@ async fn what_is_not_the_protocol_ends_the_session() {
 }
 
 #[tokio::test]
-#[ignore = "known fault: a transfer that fails aborts the writer, so the session ends without a word and 5 s late"]
 async fn a_session_that_broke_the_protocol_in_a_transfer_is_told_so() {
     let server = TestServer::start().await;
     let data = frame(1, Message::Data(Bytes::from_static(b"x")));
@@ -271,7 +270,6 @@ async fn end_of_session_from_the_client_is_no_error() {
 }
 
 #[tokio::test]
-#[ignore = "known fault: nobody listens while a digest is computed or a directory is listed"]
 async fn a_cancelled_sum_ends() {
     let server = TestServer::start().await;
     fs::File::create(server.root().join("big")).unwrap().set_len(3 << 30).unwrap();

@@ -141,13 +141,13 @@ impl Builder {
 ///
 /// ```
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// # let server = ft_tests::TestServer::start().await;
+/// # let server = ft_tests::server::TestServer::start().await;
 /// # let (address, fingerprint, key) = (server.address().to_string(), server.fingerprint(), server.key().clone());
 /// use ft_protocol::RemotePath;
 /// use ftclient::{Client, TransferOptions};
 ///
 /// let mut client =
-///     Client::builder(&address)?.user("tester").key(key).fingerprint(fingerprint).connect().await?;
+///     Client::builder(&address)?.user("ann").key(key).fingerprint(fingerprint).connect().await?;
 /// let path = RemotePath::from_typed(b"hello.txt")?;
 ///
 /// let stored = client.put_from(std::io::Cursor::new("hello"), &path, &TransferOptions::default()).await?;

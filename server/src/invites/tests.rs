@@ -36,10 +36,10 @@ fn an_invite_works_once() {
     let f = fixture();
     let asked = Invitation { rights: Some(Rights::READ), ..invitation("alice") };
     let invite = f.invites.create_at(&asked, NOW).unwrap();
-    let account = f.invites.redeem_at(&invite.secret, &f.keys[0], later(3599)).unwrap();
+    let account = f.invites.redeem_at("alice", &invite.secret, &f.keys[0], later(3599)).unwrap();
     assert_eq!((account.name.as_str(), account.rights), ("alice", Rights::READ));
     assert_eq!(f.accounts.load("alice").unwrap().unwrap().keys, f.keys[..1]);
-    let again = f.invites.redeem_at(&invite.secret, &f.keys[1], NOW);
+    let again = f.invites.redeem_at("alice", &invite.secret, &f.keys[1], NOW);
     assert!(matches!(again, Err(InviteError::Unknown)), "{again:?}");
 }
 
@@ -51,7 +51,7 @@ fn of_two_at_once_one_joins() {
     let mut outcomes = std::thread::scope(|scope| {
         let join = |key| {
             barrier.wait();
-            f.invites.redeem_at(&invite.secret, key, NOW)
+            f.invites.redeem_at("alice", &invite.secret, key, NOW)
         };
         let threads: Vec<_> = f.keys.iter().map(|key| scope.spawn(move || join(key))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
@@ -65,9 +65,9 @@ fn of_two_at_once_one_joins() {
 fn an_expired_invite_is_refused_and_gone() {
     let f = fixture();
     let invite = f.invites.create_at(&invitation("alice"), NOW).unwrap();
-    let late = f.invites.redeem_at(&invite.secret, &f.keys[0], later(3600));
+    let late = f.invites.redeem_at("alice", &invite.secret, &f.keys[0], later(3600));
     assert!(matches!(late, Err(InviteError::Expired)), "{late:?}");
-    let in_time = f.invites.redeem_at(&invite.secret, &f.keys[0], NOW);
+    let in_time = f.invites.redeem_at("alice", &invite.secret, &f.keys[0], NOW);
     assert!(matches!(in_time, Err(InviteError::Unknown)), "{in_time:?}");
     assert!(f.accounts.load("alice").unwrap().is_none());
 }
@@ -89,10 +89,10 @@ fn an_account_that_exists_gains_a_key_and_nothing_else() {
     // Made before the account exists, with rights that it must not get later.
     let second = Invitation { rights: Some(Rights::EXEC), ..invitation("alice") };
     let second = f.invites.create_at(&second, NOW).unwrap();
-    f.invites.redeem_at(&first.secret, &f.keys[0], NOW).unwrap();
+    f.invites.redeem_at("alice", &first.secret, &f.keys[0], NOW).unwrap();
     let third = f.invites.create_at(&invitation("alice"), NOW).unwrap();
     for secret in [second.secret, third.secret] {
-        let account = f.invites.redeem_at(&secret, &f.keys[1], NOW).unwrap();
+        let account = f.invites.redeem_at("alice", &secret, &f.keys[1], NOW).unwrap();
         assert_eq!((account.rights, account.keys.len()), (Rights::READ, 2));
     }
     let wider = Invitation { rights: Some(Rights::EXEC), ..invitation("alice") };
@@ -103,13 +103,13 @@ fn an_account_that_exists_gains_a_key_and_nothing_else() {
 fn a_removed_account_does_not_come_back() {
     let f = fixture();
     let first = f.invites.create_at(&invitation("alice"), NOW).unwrap();
-    f.invites.redeem_at(&first.secret, &f.keys[0], NOW).unwrap();
+    f.invites.redeem_at("alice", &first.secret, &f.keys[0], NOW).unwrap();
     let pending = f.invites.create_at(&invitation("alice"), NOW).unwrap();
     let other = f.invites.create_at(&invitation("bob"), NOW).unwrap();
     assert_eq!(f.invites.remove_user("alice").unwrap(), (true, 1));
-    let back = f.invites.redeem_at(&pending.secret, &f.keys[0], NOW);
+    let back = f.invites.redeem_at("alice", &pending.secret, &f.keys[0], NOW);
     assert!(matches!(back, Err(InviteError::Unknown)), "{back:?}");
-    assert!(f.invites.redeem_at(&other.secret, &f.keys[0], NOW).is_ok());
+    assert!(f.invites.redeem_at("bob", &other.secret, &f.keys[0], NOW).is_ok());
 }
 
 #[test]
@@ -135,6 +135,6 @@ fn a_file_named_by_the_id_alone_is_not_enough() {
     let text = std::fs::read_to_string(&path).unwrap();
     let forged = text.replace(&hash, &format!("{}{}", &hash[..ID_DIGITS], "0".repeat(48)));
     std::fs::write(&path, forged).unwrap();
-    let refused = f.invites.redeem_at(&invite.secret, &f.keys[0], NOW);
+    let refused = f.invites.redeem_at("alice", &invite.secret, &f.keys[0], NOW);
     assert!(matches!(refused, Err(InviteError::Unknown)), "{refused:?}");
 }
