@@ -42,7 +42,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Plan::Man(verb) => return written(cli::write_man(verb.as_deref(), &mut io::stdout())),
         _ => {}
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    // One connection needs one thread; hashing and files have their own. More would only pass messages around.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(_) => return Exit::Failure.into(),
     };
