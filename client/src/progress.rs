@@ -38,6 +38,8 @@ enum Shown {
 
 #[derive(Debug, Clone)]
 struct State {
+    /// Nothing is drawn before the first `start`.
+    begun: bool,
     done: u64,
     total: Option<u64>,
     files_done: u64,
@@ -82,6 +84,7 @@ impl Progress {
 
     fn showing(shown: Shown) -> Self {
         let state = State {
+            begun: false,
             done: 0,
             total: None,
             files_done: 0,
@@ -98,7 +101,7 @@ impl Progress {
     pub fn start(&self, total: Option<u64>) {
         let mut state = self.state();
         let now = Instant::now();
-        *state = State { done: 0, total, resumed: 0, started: now, reported: None, ..state.clone() };
+        *state = State { begun: true, done: 0, total, resumed: 0, started: now, reported: None, ..state.clone() };
         if let Shown::Lines(_) = self.0.shown {
             state.reported = Some(now);
         }
@@ -177,8 +180,9 @@ impl Progress {
     }
 
     fn relabel(&self) {
-        if let Shown::Bar(bar) = &self.0.shown {
-            bar.set_message(label(&self.state()));
+        let state = self.state();
+        if let (Shown::Bar(bar), true) = (&self.0.shown, state.begun) {
+            bar.set_message(label(&state));
         }
     }
 

@@ -1,6 +1,7 @@
 //! What get and put share: options, progress, the words about each file, and the sum of it all.
 
 use std::collections::HashSet;
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,7 @@ pub(super) struct Run<'a> {
     action: &'static str,
     settings: TransferSettings,
     progress: Progress,
+    begun: Cell<bool>,
     tally: Tally,
     summary: Summary,
     start: Instant,
@@ -53,13 +55,13 @@ impl<'a> Run<'a> {
     ) -> Result<Self, Failed> {
         context.output.start(run)?;
         let progress = Progress::new(&context.output, context.settings.progress);
-        progress.start(None);
         Ok(Self {
             context,
             host: host.to_owned(),
             action,
             settings: args.settings(&context.config),
             progress,
+            begun: Cell::new(false),
             tally: Tally::new(),
             summary: Summary::default(),
             start: Instant::now(),
@@ -106,11 +108,22 @@ impl<'a> Run<'a> {
             tokio::select! {
                 biased;
                 done = &mut work => break done,
-                _ = tick.tick() => shown.update(&self.progress, meter),
+                _ = tick.tick() => self.show(&mut shown, meter),
             }
         };
-        shown.update(&self.progress, meter);
+        self.show(&mut shown, meter);
         done
+    }
+
+    /// Shows nothing before something moves: until then a person may be asked about a key or for a password.
+    fn show(&self, shown: &mut Shown, meter: &Meter) {
+        if meter.total().is_none() && meter.done() == 0 {
+            return;
+        }
+        if !self.begun.replace(true) {
+            self.progress.start(None);
+        }
+        shown.update(&self.progress, meter);
     }
 
     /// Says that a file arrived.
