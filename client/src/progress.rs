@@ -101,7 +101,8 @@ impl Progress {
     pub fn start(&self, total: Option<u64>) {
         let mut state = self.state();
         let now = Instant::now();
-        *state = State { begun: true, done: 0, total, resumed: 0, started: now, reported: None, ..state.clone() };
+        *state =
+            State { begun: true, done: 0, total, resumed: 0, started: now, reported: None, ..state.clone() };
         if let Shown::Lines(_) = self.0.shown {
             state.reported = Some(now);
         }

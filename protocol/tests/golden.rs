@@ -9,11 +9,12 @@ use ft_protocol::auth::proof::{HASH, NAMESPACE, signature_bytes};
 use ft_protocol::auth::{Binding, Fingerprint, JoinString, MAX_USER_NAME, Rights};
 use ft_protocol::digest::{Algorithm, Hash, LEAF_LEN, Lanes, Root};
 use ft_protocol::path::{MAX_DEPTH, MAX_NAME, MAX_PATH};
-use ft_protocol::wire::connection::{ALIVE_AFTER, SILENCE};
+use ft_protocol::wire::connection::SILENCE;
 use ft_protocol::wire::frame::preface;
 use ft_protocol::wire::message::{
     Accept, Again, Block, Done, End, File, FileResult, Get, Hello, Keep, Put, Welcome,
 };
+use ft_protocol::wire::sender::ALIVE_AFTER;
 use ft_protocol::wire::{BLOCK_LEN, Kind, Message};
 use ssh_key::PrivateKey;
 use ssh_key::private::Ed25519Keypair;

@@ -1,7 +1,7 @@
 //! What get and put share: options, progress, the words about each file, and the sum of it all.
 
-use std::collections::HashSet;
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

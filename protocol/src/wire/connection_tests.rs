@@ -1,6 +1,10 @@
+use bytes::BytesMut;
+use tokio::io::AsyncWriteExt;
+
 use super::*;
 use crate::error::Status;
 use crate::wire::message::{Get, Hello, Stat};
+use crate::wire::sender::encode;
 
 fn samples() -> Vec<(u32, Message)> {
     vec![
