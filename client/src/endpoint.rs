@@ -99,8 +99,8 @@ impl Endpoint {
 
 /// The name that the environment gives the user, or else the one in `/etc/passwd`.
 fn login_name() -> Option<String> {
-    let variables = ["USER", "LOGNAME"].into_iter().filter_map(|name| std::env::var(name).ok());
-    variables.into_iter().find(|name| !name.is_empty()).or_else(|| {
+    let mut variables = ["USER", "LOGNAME"].into_iter().filter_map(|name| std::env::var(name).ok());
+    variables.find(|name| !name.is_empty()).or_else(|| {
         let passwd = std::fs::read("/etc/passwd").ok()?;
         name_of(&String::from_utf8_lossy(&passwd), rustix::process::getuid().as_raw())
     })
