@@ -108,6 +108,16 @@ pub enum RemoteOperand {
     Glob(Vec<GlobComponent>),
 }
 
+impl RemoteOperand {
+    /// The operand without its host, for messages.
+    pub(crate) fn shown(&self) -> Vec<u8> {
+        match self {
+            RemoteOperand::Path(path) => path.as_bytes().to_vec(),
+            RemoteOperand::Glob(components) => glob::shown(components),
+        }
+    }
+}
+
 impl RemoteArg {
     /// Parses `[user@]host:path`, `ft://[user@]host[:port]/path`, `:path` or `path`.
     ///
@@ -138,12 +148,21 @@ impl RemoteArg {
 
     /// The operand as one path; `*`, `?`, `[` and backslashes stand for themselves.
     pub fn literal(&self) -> Result<RemotePath, AddressError> {
+        self.check_beneath()?;
         RemotePath::from_typed(&self.path).map_err(|error| AddressError(error.to_string()))
     }
 
     /// The operand as a path or a pattern; a backslash before `* ? [ ] \` takes away their meaning.
     pub fn operand(&self) -> Result<RemoteOperand, AddressError> {
+        self.check_beneath()?;
         glob::parse(&self.pattern).map_err(|error| AddressError(error.to_string()))
+    }
+
+    fn check_beneath(&self) -> Result<(), AddressError> {
+        if self.path.split(|b| *b == b'/').any(|part| part == b"..") {
+            return Err(AddressError("'..' is not allowed: paths are beneath the account's root".into()));
+        }
+        Ok(())
     }
 
     /// True where the path can only be a directory: it is the root, or ends in `/`, `/.` or `.`.

@@ -28,6 +28,7 @@ use serde::Deserialize;
 
 use crate::address::{self, HostSpec};
 use crate::cli::values::{DigestChoice, Limit, ProgressWhen, Rate};
+use crate::output::reason;
 
 /// Where the client keeps its own files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +72,7 @@ pub enum ConfigError {
         what: String,
     },
     /// The system refused.
-    #[error("{}: {error}", path.display())]
+    #[error("{}: {}", path.display(), reason(error))]
     Io {
         /// The file.
         path: PathBuf,

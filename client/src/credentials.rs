@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::config::Paths;
 use crate::endpoint::Endpoint;
+use crate::output::reason;
 
 mod key_file;
 mod password;
@@ -123,7 +124,7 @@ impl Candidate {
     }
 
     fn failed(&self, why: &dyn fmt::Display) -> CredentialError {
-        CredentialError(format!("{self}: {why}"))
+        CredentialError(format!("{self}: {}", reason(why)))
     }
 }
 
@@ -166,7 +167,8 @@ impl Candidates {
                 found.list.push(Candidate::Password(password.clone()));
             }
             None if terminal => {
-                let prompt = format!("Password of {} at {}: ", endpoint.user, endpoint.name);
+                let prompt =
+                    format!("Password of {} at {}: ", endpoint.user.as_deref().unwrap_or("?"), endpoint.name);
                 found.list.push(Candidate::Password(PasswordSource::Prompt(prompt)));
             }
             None => {}
@@ -181,7 +183,7 @@ impl Candidates {
         let identities = match identities {
             Ok(identities) => identities,
             Err(error) => {
-                self.notes.push(format!("ssh-agent at {}: {error}", socket.display()));
+                self.notes.push(format!("ssh-agent at {}: {}", socket.display(), reason(&error)));
                 return Vec::new();
             }
         };

@@ -20,8 +20,8 @@ pub struct Endpoint {
     pub host: String,
     /// TCP port.
     pub port: u16,
-    /// User to log in as.
-    pub user: String,
+    /// User to log in as; `None` where nothing tells. See [`Endpoint::login_user`].
+    pub user: Option<String>,
     /// Keys named by the user, to be tried first and in this order: `-i`, then the host's entry.
     pub identities: Vec<PathBuf>,
     /// The supplied password, if any.
@@ -71,28 +71,47 @@ impl Endpoint {
             (None, Some(command)) => Some(PasswordSource::Command(command.clone())),
             (None, None) => None,
         };
-        let endpoint = Self {
+        Ok(Self {
             host: address.host,
             port: port.unwrap_or(DEFAULT_PORT),
-            user: match spec.user.clone().or_else(|| options.user.clone()).or_else(|| entry.user.clone()) {
-                Some(user) => user,
-                None => login_name().ok_or(ConfigError::NoUser)?,
-            },
+            user: spec
+                .user
+                .clone()
+                .or_else(|| options.user.clone())
+                .or_else(|| entry.user.clone())
+                .or_else(login_name),
             identities: identities.collect(),
             password: options.password().or(entry_password),
             fingerprint: options.fingerprint.or_else(|| entry.fingerprint()),
             via,
             // With the port, so that the advice 'ftclient trust NAME' means this very server.
             name: HostSpec { user: None, port: spec.port.or(options.port), ..spec }.to_string(),
-        };
-        address::check_user(&endpoint.user).map_err(invalid("-l"))?;
-        Ok(endpoint)
+        })
+    }
+
+    /// The user, for a login; an error where nothing tells who that is.
+    pub fn login_user(&self) -> Result<&str, ConfigError> {
+        let user = self.user.as_deref().ok_or(ConfigError::NoUser)?;
+        address::check_user(user).map_err(invalid("-l"))?;
+        Ok(user)
     }
 }
 
-/// The name that the environment gives the user, as ssh without `-l` would use.
+/// The name that the environment gives the user, or else the one in `/etc/passwd`.
 fn login_name() -> Option<String> {
-    ["USER", "LOGNAME"].into_iter().filter_map(|name| std::env::var(name).ok()).find(|name| !name.is_empty())
+    let mut variables = ["USER", "LOGNAME"].into_iter().filter_map(|name| std::env::var(name).ok());
+    variables.find(|name| !name.is_empty()).or_else(|| {
+        let passwd = std::fs::read("/etc/passwd").ok()?;
+        name_of(&String::from_utf8_lossy(&passwd), rustix::process::getuid().as_raw())
+    })
+}
+
+/// The first name with this user id in the text of a passwd(5) file.
+fn name_of(passwd: &str, uid: u32) -> Option<String> {
+    passwd.lines().find_map(|line| match line.split(':').collect::<Vec<_>>().as_slice() {
+        [name, _, id, ..] if !name.is_empty() && id.parse() == Ok(uid) => Some((*name).to_owned()),
+        _ => None,
+    })
 }
 
 /// `~/` is the home directory; a relative path of the configuration starts beside it.
@@ -131,14 +150,14 @@ mod tests {
         let options = ConnectionArgs { port: Some(7), user: Some("eve".into()), ..Default::default() };
         let plain = resolve(None, &ConnectionArgs::default(), CONFIG).unwrap();
         assert_eq!((plain.name.as_str(), plain.host.as_str(), plain.port), ("nas", "nas.example", 99));
-        assert_eq!(plain.user, "anna");
+        assert_eq!(plain.login_user().unwrap(), "anna");
         assert_eq!(plain.identities, [Path::new("/home/anna/k")]);
         assert_eq!(plain.password, Some(PasswordSource::File("/c/pw".into())));
 
         let given = resolve(None, &options, CONFIG).unwrap();
-        assert_eq!((given.port, given.user.as_str(), given.name.as_str()), (7, "eve", "nas:7"));
+        assert_eq!((given.port, given.login_user().unwrap(), given.name.as_str()), (7, "eve", "nas:7"));
         let typed = resolve(Some("bob@nas:8"), &options, CONFIG).unwrap();
-        assert_eq!((typed.port, typed.user.as_str(), typed.name.as_str()), (8, "bob", "nas:8"));
+        assert_eq!((typed.port, typed.login_user().unwrap(), typed.name.as_str()), (8, "bob", "nas:8"));
     }
 
     #[test]
@@ -157,12 +176,25 @@ mod tests {
     }
 
     #[test]
+    fn a_user_without_a_name_in_the_environment_is_found_by_number() {
+        let passwd = "# users\nroot:x:0:0::/:/bin/sh\n:x:7:7::/:\nanna:x:1000:100::/:\neve:x:1000:1::/:\n";
+        assert_eq!(name_of(passwd, 1000).as_deref(), Some("anna"));
+        assert_eq!(name_of(passwd, 7), None);
+        assert_eq!(name_of(passwd, 10), None);
+    }
+
+    #[test]
+    fn a_user_is_needed_to_log_in_and_for_nothing_else() {
+        let mut endpoint = resolve(None, &ConnectionArgs::default(), CONFIG).unwrap();
+        endpoint.user = None;
+        assert!(endpoint.login_user().unwrap_err().to_string().contains("-l USER"));
+        endpoint.user = Some("-x".into());
+        assert!(endpoint.login_user().unwrap_err().to_string().contains("-l: bad user name"));
+    }
+
+    #[test]
     fn via_needs_no_host_and_no_shell() {
-        let options = ConnectionArgs {
-            via: Some("ssh nas 'ftserver' stdio".into()),
-            user: Some("eve".into()),
-            ..Default::default()
-        };
+        let options = ConnectionArgs { via: Some("ssh nas 'ftserver' stdio".into()), ..Default::default() };
         let endpoint = resolve(None, &options, "").unwrap();
         assert_eq!(endpoint.via.unwrap(), ["ssh", "nas", "ftserver", "stdio"]);
     }

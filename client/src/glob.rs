@@ -17,7 +17,10 @@ pub enum GlobComponent {
 /// A parsed pattern. `*` is any run of bytes, `?` one character, `[a-z]` one byte of a set, `[!a]` one byte
 /// outside it. As in a shell, a name that starts with a dot is matched only by a pattern that does.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pattern(Vec<Token>);
+pub struct Pattern {
+    tokens: Vec<Token>,
+    typed: Vec<u8>,
+}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Token {
@@ -52,7 +55,9 @@ fn component(part: &[u8]) -> Result<GlobComponent, Error> {
     let tokens = tokens(part)?;
     let literal: Option<Vec<u8>> =
         tokens.iter().map(|token| if let Token::Byte(byte) = token { Some(*byte) } else { None }).collect();
-    let Some(name) = literal else { return Ok(GlobComponent::Pattern(Pattern(tokens))) };
+    let Some(name) = literal else {
+        return Ok(GlobComponent::Pattern(Pattern { tokens, typed: part.to_vec() }));
+    };
     check_name(&name)?;
     Ok(GlobComponent::Literal(name))
 }
@@ -123,13 +128,22 @@ impl GlobComponent {
     }
 }
 
+/// A pattern as it was typed, for messages.
+pub(crate) fn shown(components: &[GlobComponent]) -> Vec<u8> {
+    let parts = components.iter().map(|component| match component {
+        GlobComponent::Literal(name) => name.as_slice(),
+        GlobComponent::Pattern(pattern) => pattern.typed.as_slice(),
+    });
+    parts.collect::<Vec<_>>().join(&b'/')
+}
+
 impl Pattern {
     /// True where the whole of `name` fits. Time is bounded by pattern length × name length.
     pub fn matches(&self, name: &[u8]) -> bool {
-        if name.first() == Some(&b'.') && self.0.first() != Some(&Token::Byte(b'.')) {
+        if name.first() == Some(&b'.') && self.tokens.first() != Some(&Token::Byte(b'.')) {
             return false;
         }
-        let (mut tokens, mut rest) = (self.0.as_slice(), name);
+        let (mut tokens, mut rest) = (self.tokens.as_slice(), name);
         // Where to go on when the last `*` must take one byte more.
         let mut retry: Option<(&[Token], &[u8])> = None;
         loop {

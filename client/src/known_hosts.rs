@@ -18,6 +18,7 @@ use ft_protocol::display::Escaped;
 
 use crate::address::host_port;
 use crate::files;
+use crate::output::reason;
 
 /// How a key came to be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +75,7 @@ pub enum KnownHostsError {
         what: String,
     },
     /// The system refused.
-    #[error("{}: {error}", path.display())]
+    #[error("{}: {}", path.display(), reason(error))]
     Io {
         /// The file.
         path: PathBuf,

@@ -10,7 +10,7 @@ mod event;
 mod text;
 
 pub use event::{Event, JsonDigest, JsonPath};
-pub use text::{Entry, EntryKind, human_bytes, human_duration, human_rate, sum_line};
+pub use text::{Entry, EntryKind, human_bytes, human_duration, human_rate, reason, sum_line};
 
 use crate::exit::Exit;
 
@@ -149,6 +149,16 @@ impl Output {
             message: why.to_owned(),
         })?;
         self.info(&format!("{}: skipped: {why}", Escaped::new(path)))
+    }
+
+    /// A file arrived, and there is something to know about it.
+    pub fn warning(&self, host: &str, path: &[u8], message: &str) -> io::Result<()> {
+        self.event(&Event::Warning {
+            host: host.to_owned(),
+            path: JsonPath::new(path),
+            message: message.to_owned(),
+        })?;
+        self.info(&format!("{}: warning: {message}", Escaped::new(path)))
     }
 
     /// A connection is tried again after a wait.

@@ -75,12 +75,14 @@ fn get_refuses_what_it_could_misread() {
         ("get nas:a nas:b -", "one source"),
         ("get nas:* -", "pattern"),
         ("get nas:", "names no file"),
-        ("get nas:../a b", "'..'"),
+        ("get nas:../a b", "'..' is not allowed: paths are beneath"),
+        ("get nas:*/../a b", "'..' is not allowed: paths are beneath"),
         ("get nas:a other:b dir", "one host at a time"),
         ("get -t - nas:a", "directory"),
         ("get nas:a ''", "empty"),
         ("get '' b", "remote"),
-        ("get -r nas:a", "-r"),
+        ("get -r nas:a", "'-r' of get and put is not in this release"),
+        ("get --bwlimit 1K nas:a", "64K"),
     ] {
         let message = refused(line);
         assert!(message.contains(says), "{line}: {message}");
@@ -117,6 +119,8 @@ fn put_refuses_what_has_no_name_or_is_not_local() {
         ("put -t nas:b -", "no name"),
         ("put dir/ nas:", "directory"),
         ("put one:a two:b", "remote to remote"),
+        ("put a nas:b/..", "'..' is not allowed: paths are beneath"),
+        ("put --recursive a nas:", "'--recursive' of get and put is not in this release"),
     ] {
         let message = refused(line);
         assert!(message.contains(says), "{line}: {message}");
@@ -187,6 +191,16 @@ fn bad_values_and_unknown_words_are_refused() {
     ] {
         refused(line);
     }
+}
+
+#[test]
+fn what_is_still_to_come_is_named() {
+    for verb in ["sync", "exec", "shell", "hosts", "check"] {
+        let message = refused(&format!("{verb} a b"));
+        assert!(message.contains(&format!("'{verb}' is not in this release")), "{message}");
+    }
+    assert!(!refused("frobnicate").contains("not in this release"));
+    assert!(!refused("ls -r nas:").contains("not in this release"));
 }
 
 #[test]
@@ -267,8 +281,13 @@ fn every_verb_has_help_with_examples_and_a_manual_page() {
         assert!(help.contains("Examples:\n  ftclient"), "{help}");
         let mut page = Vec::new();
         write_man(Some(verb), &mut page).unwrap();
-        assert!(String::from_utf8(page).unwrap().contains(".TH"), "{verb}");
+        let page = String::from_utf8(page).unwrap();
+        let title = page.lines().find(|line| line.starts_with(".TH")).unwrap();
+        assert!(title.contains("ftclient-") && title.contains(env!("CARGO_PKG_VERSION")), "{title}");
+        let Err(Stop::Show(same)) = run(&format!("help {verb}")) else { panic!("help {verb}") };
+        assert_eq!(same, help);
     }
+    assert!(matches!(run("help"), Err(Stop::Show(_))));
     let Err(Stop::Show(help)) = run("get --help") else { panic!("no help") };
     let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(help.contains("hard links are not kept"), "{help}");

@@ -17,14 +17,14 @@ use ft_protocol::auth::tls;
 use ftserver::identity::Identity;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// A file system of 1 MiB; unmounted when dropped.
+/// A small file system; unmounted when dropped.
 struct TinyDisk(PathBuf);
 
 impl TinyDisk {
     /// `None`, said aloud, where this process may not mount.
-    fn mount(at: &Path) -> Option<Self> {
+    fn mount(at: &Path, size: &str) -> Option<Self> {
         fs::create_dir(at).unwrap();
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(at).output();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", size, "tmpfs"]).arg(at).output();
         match mounted {
             Ok(done) if done.status.success() => Some(Self(at.to_owned())),
             other => {
@@ -44,7 +44,7 @@ impl Drop for TinyDisk {
 #[test]
 fn a_full_disk_has_its_own_code_and_the_old_file_stays() {
     let world = World::new();
-    let Some(disk) = TinyDisk::mount(&world.outside().join("tiny")) else { return };
+    let Some(disk) = TinyDisk::mount(&world.outside().join("tiny"), "size=1m") else { return };
     let old = noise(4096, 1);
     fs::write(disk.0.join("a"), &old).unwrap();
     world.account_at("tiny", &disk.0);
@@ -63,6 +63,18 @@ fn a_full_disk_has_its_own_code_and_the_old_file_stays() {
     assert_eq!(fs::read(&target).unwrap(), old);
     let ran = world.ft(["put", "--json", "a", "tiny@nas:a"]).exits(12);
     assert_eq!(ran.event("error")["code"], 12);
+}
+
+#[test]
+fn what_a_full_disk_keeps_is_said() {
+    let world = World::new();
+    let Some(disk) = TinyDisk::mount(&world.outside().join("tiny"), "size=2m") else { return };
+    world.serve("a", noise(3 * BLOCK as usize, 2));
+    let target = disk.0.join("a");
+    let ran = world.ft(["get", "--no-resume", "nas:a", target.to_str().unwrap()]).exits(12);
+    assert!(!ran.err.contains("kept") && staging_files(&disk.0).is_empty(), "{}", ran.shown());
+    world.ft(["get", "nas:a", target.to_str().unwrap()]).exits(12).says("what arrived is kept");
+    assert_eq!(staging_files(&disk.0).len(), 1);
 }
 
 #[test]

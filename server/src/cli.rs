@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use clap_complete::Shell;
 use ft_protocol::auth::{Rights, check_user_name};
 
@@ -130,6 +130,8 @@ pub enum UserCommand {
     List,
     /// Show an account
     Show(UserName),
+    /// Change what an account may do, from its next login on
+    Allow(UserAllowArgs),
     /// Remove an account with its pending invites; a running server ends its sessions
     Remove(UserName),
     /// Set the password: asked for on a terminal, read from standard input elsewhere
@@ -157,7 +159,7 @@ Examples:
   ssh-add -L | ftserver user add alice --key - --allow read,write,delete
   ftserver user add bob --password-file - --read-only < password.txt
 
-exec and shell let the account run programs with the server's own authority.")]
+Without --allow the account may read and write.")]
 pub struct UserAddArgs {
     /// Name of the account: 1 to 64 of a-z, 0-9, '.', '_', '-', not starting with '.' or '-'
     #[arg(value_parser = user_name)]
@@ -176,10 +178,30 @@ pub struct UserAddArgs {
     pub rights: RightsArgs,
 }
 
+/// What `user allow` is told.
+#[derive(Debug, Args)]
+#[command(
+    group = ArgGroup::new("what").args(["allow", "read_only", "append_only"]).required(true),
+    after_help = "\
+The rights replace those that the account had. Sessions that are open keep theirs until they end.
+
+Examples:
+  ftserver user allow alice --allow read,write,delete
+  ftserver user allow backup --append-only"
+)]
+pub struct UserAllowArgs {
+    /// Name of the account
+    #[arg(value_parser = user_name)]
+    pub name: String,
+    /// Rights
+    #[command(flatten)]
+    pub rights: RightsArgs,
+}
+
 /// Which rights to grant.
 #[derive(Debug, Args)]
 pub struct RightsArgs {
-    /// Rights, of read,create,overwrite,delete,exec,shell; write = create,overwrite [default: read,write]
+    /// Rights, of read,create,overwrite,delete; write = create,overwrite
     #[arg(long, value_name = "LIST", value_parser = rights, conflicts_with_all = ["read_only", "append_only"])]
     pub allow: Option<Rights>,
     /// The same as --allow read
@@ -212,7 +234,8 @@ Examples:
   ftserver invite backup --append-only --root /srv/backup --expires 15m
   ssh admin@server ftserver invite bob | ftclient join
 
-Where the account exists, the invite adds a key to it and changes nothing else.")]
+A new account may read and write, unless --allow says otherwise. Where the account exists, the
+invite adds a key to it and changes nothing else.")]
 pub struct InviteArgs {
     /// Name of the account: a new one, or one that is to have another key
     #[arg(value_parser = user_name)]
@@ -255,7 +278,7 @@ pub struct StdioArgs {
     /// Directory to serve
     #[arg(long, value_name = "DIR", env = "FTSERVER_ROOT", hide_env_values = true)]
     pub root: PathBuf,
-    /// Rights, of read,create,overwrite,delete,exec,shell; write = create,overwrite
+    /// Rights, of read,create,overwrite,delete; write = create,overwrite
     #[arg(long, value_name = "LIST", value_parser = rights, default_value = "read,write")]
     pub allow: Rights,
     /// Logs
@@ -270,6 +293,9 @@ fn user_name(text: &str) -> Result<String, String> {
 fn rights(text: &str) -> Result<Rights, String> {
     match text.parse()? {
         Rights::NONE => Err("the list is empty: name at least one right".to_owned()),
+        rights if rights.intersects(Rights::EXEC.union(Rights::SHELL)) => {
+            Err("exec and shell are not in this release; leave them out".to_owned())
+        }
         rights => Ok(rights),
     }
 }

@@ -60,7 +60,7 @@ fn denied(verb: &str, missing: &str) -> Error {
     Error::local(
         Status::Denied,
         format!(
-            "{verb}: the account lacks the right {missing}; ask the server's operator ('ftserver user show')"
+            "{verb}: the account lacks the right {missing}; ask the server's operator ('ftserver user allow')"
         ),
     )
 }

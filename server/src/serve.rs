@@ -1,11 +1,11 @@
 //! `serve` and `stdio`: from options to sessions.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use ft_protocol::fs::Root;
-use ft_protocol::{Error, Result};
+use ft_protocol::{Error, Result, Status};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -55,7 +55,15 @@ async fn bind(address: SocketAddr) -> Result<TcpListener> {
         Some(listener) => listener.set_nonblocking(true).and_then(|()| TcpListener::from_std(listener)),
         None => TcpListener::bind(address).await,
     };
-    bound.map_err(|error| Error::io(format_args!("listen on {address}"), &error))
+    bound.map_err(|error| match error.kind() {
+        ErrorKind::AddrInUse => Error::local(
+            Status::Failed,
+            format!(
+                "listen on {address}: another server is running there; give --listen another address or port"
+            ),
+        ),
+        _ => Error::io(format_args!("listen on {address}"), &error),
+    })
 }
 
 fn announce(address: SocketAddr, server: &Server) -> Result<()> {

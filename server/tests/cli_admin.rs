@@ -110,11 +110,45 @@ fn presets_and_defaults_grant_what_they_say() {
 }
 
 #[test]
-fn exec_is_granted_with_a_warning() {
+fn what_this_release_cannot_do_is_not_granted() {
     let place = Place::new();
-    let (code, _, err) = place.run("user add ops --key key.pub --allow read,exec");
-    assert_eq!(code, 0);
-    assert!(err.contains("server's own authority"), "{err}");
+    for line in
+        ["user add ops --key key.pub", "user allow ops", "invite ops --address h", "stdio --root data"]
+    {
+        place.refused(&format!("{line} --allow read,exec"), 2, "not in this release");
+        place.refused(&format!("{line} --allow shell"), 2, "not in this release");
+    }
+}
+
+#[test]
+fn rights_are_changed_and_nothing_else() {
+    let place = Place::new();
+    place.ok("user add alice --key key.pub --root data");
+    let before = place.ok("user show alice");
+    place.ok("user allow alice --allow read,delete");
+    let after = place.ok("user show alice");
+    assert_eq!(after, before.replace("read,create,overwrite", "read,delete"));
+    place.ok("user allow alice --append-only");
+    assert!(place.ok("user show alice").contains("rights: read,create\n"));
+    place.refused("user allow alice", 2, "--append-only");
+    place.refused("user allow alice --read-only --append-only", 2, "cannot be used with");
+    place.refused("user allow bob --read-only", 4, "no account bob");
+}
+
+#[test]
+fn a_key_without_a_comment_is_shown_without_a_blank() {
+    let place = Place::new();
+    fs::write(place.path("key.pub"), KEY.replace(" a@b", "")).unwrap();
+    place.ok("user add alice --key key.pub");
+    assert!(place.ok("user show alice").lines().all(|line| line.trim_end() == line));
+}
+
+#[test]
+fn a_busy_port_is_answered_with_advice() {
+    let place = Place::new();
+    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let line = format!("serve --root data --listen {}", held.local_addr().unwrap());
+    place.refused(&line, 1, "another server is running there; give --listen");
 }
 
 #[test]
@@ -213,7 +247,7 @@ fn an_invite_is_one_line_that_holds_everything() {
 fn an_invite_for_an_existing_account_changes_no_rights() {
     let place = Place::new();
     place.ok("user add alice --key key.pub --read-only");
-    place.refused("invite alice --address h --allow exec", 2, "keeps its rights");
+    place.refused("invite alice --address h --allow delete", 2, "keeps its rights");
     place.refused("invite alice --address h --root data", 2, "keeps its rights");
     place.ok("invite alice --address h");
     let (_, _, err) = place.run("user remove alice");
@@ -306,11 +340,12 @@ fn hostile_names_reach_no_terminal() {
 fn every_command_has_help_a_page_and_completions() {
     let place = Place::new();
     let page = place.ok("man");
-    for name in ["SERVE", "USER ADD", "USER PASSWD", "INVITE", "FINGERPRINT", "CHECK", "STDIO"] {
+    for name in ["SERVE", "USER ADD", "USER PASSWD", "USER ALLOW", "INVITE", "FINGERPRINT", "CHECK", "STDIO"]
+    {
         assert!(page.contains(&format!(".SH FTSERVER {name}")), "{name}");
     }
     assert!(page.contains(r"\&  ftserver user add alice \-\-key alice.pub"), "{page}");
-    for line in ["serve", "user add", "user passwd", "invite", "check", "stdio"] {
+    for line in ["serve", "user add", "user allow", "user passwd", "invite", "check", "stdio"] {
         assert!(place.ok(&format!("{line} --help")).contains("Example"), "{line}");
     }
     for shell in ["bash", "zsh", "fish"] {

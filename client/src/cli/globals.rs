@@ -94,7 +94,7 @@ pub struct RunArgs {
     /// Show errors only
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// Show more; twice for the messages of the protocol
+    /// Show more: the keys and passwords that are tried to log in
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// One JSON object a line on standard output (on standard error where standard output carries data)
@@ -166,7 +166,7 @@ pub struct TransferArgs {
     /// How files are proven equal and which digest is printed [default: md5]
     #[arg(long, env = "FTCLIENT_DIGEST", hide_env_values = true, value_name = "DIGEST")]
     pub digest: Option<DigestChoice>,
-    /// Bytes a second, as 500K, 10M or 1.5G (powers of 1024); 0 is no limit
+    /// Bytes a second, as 500K, 10M or 1.5G (powers of 1024), at least 64K; 0 is no limit
     #[arg(long, env = "FTCLIENT_BWLIMIT", hide_env_values = true, value_name = "RATE")]
     pub bwlimit: Option<Rate>,
     /// End with code 9 if there was nothing to transfer

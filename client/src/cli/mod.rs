@@ -9,6 +9,7 @@ pub mod values;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use ft_protocol::RemotePath;
@@ -35,7 +36,7 @@ Exit codes: 0 done and verified; 1 failure; 2 usage or configuration; 3 some fil
 
 /// Move files to and from an ftserver: encrypted, verified by digest, resumable
 #[derive(Debug, Parser)]
-#[command(name = "ftclient", version, after_help = REMOTES, disable_help_subcommand = true, subcommand_required = true, arg_required_else_help = true)]
+#[command(name = "ftclient", version, after_help = REMOTES, subcommand_required = true, arg_required_else_help = true)]
 struct Cli {
     #[command(flatten)]
     connection: ConnectionArgs,
@@ -168,7 +169,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Sto
     let args: Vec<OsString> = args.into_iter().collect();
     let usage = |message: String| Stop::Usage { message, json: asks_for_json(&args) };
     let from_clap = |error: clap::Error| {
-        if error.use_stderr() {
+        if let Some(later) = not_yet(&error, &args) {
+            usage(format!("error: {later}"))
+        } else if error.use_stderr() {
             // clap quotes what was typed; only line breaks of its own making may stay.
             usage(escape_lines(&error.to_string()))
         } else {
@@ -181,6 +184,29 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Sto
     one_password(&mut cli.connection, &matches)
         .and_then(|()| resolve(cli, explicit_host))
         .map_err(|error| usage(format!("error: {}", Escaped::from(error.0.as_str()))))
+}
+
+/// Commands and options that people know from other tools, or from what is to come.
+fn not_yet(error: &clap::Error, args: &[OsString]) -> Option<String> {
+    let said = |kind| match error.get(kind) {
+        Some(ContextValue::String(word)) => Some(word.as_str()),
+        _ => None,
+    };
+    match error.kind() {
+        ErrorKind::InvalidSubcommand => {
+            let verb = said(ContextKind::InvalidSubcommand)?;
+            let known = ["sync", "check", "exec", "shell", "hosts"].contains(&verb);
+            known.then(|| format!("'{verb}' is not in this release; 'ftclient --help' lists what is"))
+        }
+        ErrorKind::UnknownArgument => {
+            let option = said(ContextKind::InvalidArg)?;
+            let copies = args.iter().any(|arg| arg == "get" || arg == "put");
+            (copies && ["-r", "--recursive"].contains(&option)).then(|| {
+                format!("'{option}' of get and put is not in this release; name the files, get with a pattern, or send an archive as in 'tar c DIR | ftclient put - host:DIR.tar'")
+            })
+        }
+        _ => None,
+    }
 }
 
 /// A typed password option beats the other one's variable; two typed ones exclude each other.

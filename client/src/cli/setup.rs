@@ -105,7 +105,7 @@ pub fn write_completions(shell: Shell, out: &mut dyn Write) -> io::Result<()> {
 
 /// Writes the manual page of the program, or of one of its commands, in roff.
 pub fn write_man(verb: Option<&str>, out: &mut dyn Write) -> io::Result<()> {
-    let mut root = super::command();
+    let mut root = super::command().disable_help_subcommand(true);
     root.build();
     let page = match verb {
         None => root,
@@ -113,10 +113,13 @@ pub fn write_man(verb: Option<&str>, out: &mut dyn Write) -> io::Result<()> {
             let found = root.find_subcommand(verb).cloned();
             let found =
                 found.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no such command"))?;
-            found.name(format!("ftclient-{verb}")).display_name(format!("ftclient-{verb}"))
+            found
+                .version(env!("CARGO_PKG_VERSION"))
+                .name(format!("ftclient-{verb}"))
+                .display_name(format!("ftclient-{verb}"))
         }
     };
-    clap_mangen::Man::new(page.disable_help_subcommand(true)).render(out)
+    clap_mangen::Man::new(page).render(out)
 }
 
 /// True for a command that has a manual page.

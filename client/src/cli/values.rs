@@ -45,6 +45,9 @@ pub enum ProgressWhen {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit(pub Option<Duration>);
 
+/// Least rate in bytes a second. Below, blocks of 1 MiB take longer than servers wait for progress.
+const LEAST_RATE: u64 = 64 << 10;
+
 /// Bytes a second; `None` is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate(pub Option<u64>);
@@ -95,8 +98,11 @@ impl FromStr for Rate {
             return Err(bad());
         }
         match bytes as u64 {
-            0 if number > 0.0 => Err(bad()),
-            0 => Ok(Self(None)),
+            0 if number == 0.0 => Ok(Self(None)),
+            bytes if bytes < LEAST_RATE => Err(format!(
+                "'{text}' is too slow: the least rate is 64K bytes a second, because a server waits for each \
+                 block of 1 MiB no longer than a minute; 0 is no limit"
+            )),
             bytes => Ok(Self(Some(bytes))),
         }
     }
@@ -159,11 +165,16 @@ mod tests {
 
     #[test]
     fn rates_are_powers_of_1024() {
-        for (text, rate) in [("10M", 10 << 20), ("500k", 500 << 10), ("1.5G", 3 << 29), ("7", 7)] {
+        for (text, rate) in
+            [("10M", 10 << 20), ("500k", 500 << 10), ("1.5G", 3 << 29), ("64K", 1 << 16), ("65536", 1 << 16)]
+        {
             assert_eq!(text.parse::<Rate>().unwrap(), Rate(Some(rate)), "{text}");
         }
         assert_eq!("0".parse::<Rate>().unwrap(), Rate(None));
-        for text in ["", "M", "-1M", "10X", "10MB", "0.1", "1e9", "9999999999G", "inf", "1..2"] {
+        for text in ["7", "63.9K", "0.1", "65535"] {
+            assert!(text.parse::<Rate>().unwrap_err().contains("64K"), "{text}");
+        }
+        for text in ["", "M", "-1M", "10X", "10MB", "1e9", "9999999999G", "inf", "1..2"] {
             assert!(text.parse::<Rate>().is_err(), "{text}");
         }
     }

@@ -25,6 +25,7 @@ use tokio_rustls::TlsConnector;
 
 use super::{ClientError, Result};
 use crate::address::{HostSpec, host_port};
+use crate::output::reason;
 
 /// How long the TCP connection and the TLS handshake may take together, where nobody asked for less.
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
@@ -126,8 +127,7 @@ pub(super) async fn dial(
             let limit = patience.unwrap_or(CONNECT_LIMIT).min(CONNECT_LIMIT);
             let connected = timeout(limit, secure(host, *port)).await;
             let late = || Error::Connection(io::Error::new(io::ErrorKind::TimedOut, "no answer"));
-            let (stream, binding) =
-                connected.map_err(|_| late()).flatten().map_err(|error| at(address, error))?;
+            let (stream, binding) = connected.map_err(|_| late()).flatten()?;
             let (trust, presented) = (Arc::clone(trust), binding.server);
             let decided = tokio::task::spawn_blocking(move || trust.decide(&presented)).await;
             let trusted = decided.map_err(|error| ClientError::usage(format!("internal error: {error}")))?;
@@ -135,15 +135,6 @@ pub(super) async fn dial(
             Ok(Dialed { stream: Box::new(stream), binding: Some(binding), trusted, child: None })
         }
         Address::Via(words) => through(words),
-    }
-}
-
-fn at(address: &Address, error: Error) -> Error {
-    match error {
-        Error::Connection(error) => {
-            Error::Connection(io::Error::new(error.kind(), format!("{address}: {error}")))
-        }
-        other => other,
     }
 }
 
@@ -239,7 +230,8 @@ fn through(words: &[String]) -> Result<Dialed> {
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn();
-    let mut child = started.map_err(|error| Error::io(format_args!("start '{program}'"), &error))?;
+    let mut child =
+        started.map_err(|error| ClientError::Via(format!("cannot start '{program}': {}", reason(&error))))?;
     let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(ClientError::usage(format!("'{program}' has no standard input or output")));
     };

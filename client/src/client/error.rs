@@ -18,6 +18,9 @@ pub enum ClientError {
     /// A key or password cannot be used.
     #[error("{0}")]
     Credential(String),
+    /// The command that should reach the server could not be started.
+    #[error("{0}")]
+    Via(String),
     /// The connection broke after a request that must not be sent twice.
     #[error("outcome unknown: {0}; look at the server before you run it again")]
     OutcomeUnknown(Box<ClientError>),
@@ -47,7 +50,7 @@ impl ClientError {
             ClientError::Protocol(error) => error.status(),
             ClientError::Login(failure) => failure.status,
             ClientError::Untrusted(_) | ClientError::Credential(_) => Status::AuthFailed,
-            ClientError::OutcomeUnknown(_) => Status::Failed,
+            ClientError::Via(_) | ClientError::OutcomeUnknown(_) => Status::Failed,
             ClientError::Usage(_) => Status::Invalid,
         }
     }

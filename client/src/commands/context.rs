@@ -16,7 +16,7 @@ use crate::credentials::Candidates;
 use crate::endpoint::Endpoint;
 use crate::exit::Exit;
 use crate::known_hosts::{Decision, How, KnownHosts, decide};
-use crate::output::Output;
+use crate::output::{Output, reason};
 
 pub(super) struct Context {
     pub(super) host: Option<HostSpec>,
@@ -43,16 +43,20 @@ impl Context {
 
     /// A client for it, which connects with its first operation.
     pub(super) async fn client(&self, endpoint: &Endpoint) -> Result<Client, Failed> {
-        let trust = HostTrust {
-            endpoint: endpoint.clone(),
-            known_hosts: KnownHosts::new(&self.paths.known_hosts),
-            accept_new: self.connection.accept_new,
+        let known_hosts = KnownHosts::new(&self.paths.known_hosts);
+        let (user, login) = match endpoint.via {
+            // The command logs in, as whomever it likes.
+            Some(_) => (endpoint.user.as_deref().unwrap_or_default(), Vec::new()),
+            None => {
+                // A file that cannot be understood is found before anybody is asked for anything.
+                known_hosts.lookup(&endpoint.host, endpoint.port)?;
+                (endpoint.login_user()?, self.credentials(endpoint).await?)
+            }
         };
-        let login = match endpoint.via {
-            Some(_) => Login::Credentials(Vec::new()),
-            None => Login::Credentials(self.credentials(endpoint).await?),
-        };
-        let builder = self.builder(endpoint).user(&endpoint.user).login(login).trust(Arc::new(trust));
+        let trust =
+            HostTrust { endpoint: endpoint.clone(), known_hosts, accept_new: self.connection.accept_new };
+        let login = Login::Credentials(login);
+        let builder = self.builder(endpoint).user(user).login(login).trust(Arc::new(trust));
         Ok(builder.build()?)
     }
 
@@ -66,7 +70,7 @@ impl Context {
         Client::builder_for(address).retries(self.settings.retries).timeout(self.settings.timeout).on_retry(
             Box::new(move |attempt, pause, error| {
                 // What cannot be said here is found by the next line that matters.
-                let _ = output.retry(&host, attempt, pause, &error.to_string());
+                let _ = output.retry(&host, attempt, pause, &reason(error));
             }),
         )
     }

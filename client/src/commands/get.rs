@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use ft_protocol::transfer::Meter;
+use ft_protocol::wire::BLOCK_LEN;
 use ft_protocol::{Error, RemotePath, Status};
 
 use super::context::Context;
@@ -24,8 +26,8 @@ pub(super) async fn run(context: &Context, plan: GetPlan) -> Result<Exit, Failed
     for operand in &plan.sources {
         match expand(&mut client, operand).await {
             Ok(found) => paths.extend(found),
-            Err(failed) if failed.exit == Exit::NotFound => run.unusable(b"", failed),
-            Err(failed) => return Err(failed),
+            Err(failed) if failed.exit == Exit::NotFound => run.unusable(&operand.shown(), failed),
+            Err(failed) => return Err(failed.told(&context.output, &endpoint.name)),
         }
     }
     if paths.len() > 1
@@ -92,7 +94,24 @@ async fn one(
             run.failed(shown(path), error)?;
             Err(Failed::new(Exit::Failure, ""))
         }
-        Err(error) => run.failed(shown(path), error),
+        Err(error) => run.failed(shown(path), with_advice(error, run, &meter)),
+    }
+}
+
+/// A full disk here may hold what a later run can go on with.
+fn with_advice(error: ClientError, run: &Run<'_>, meter: &Meter) -> ClientError {
+    let resumable = meter.total().is_some_and(|total| total > BLOCK_LEN as u64) && meter.done() > 0;
+    match &error {
+        ClientError::Protocol(Error::Local(failure))
+            if failure.status == Status::DiskFull && run.settings().resume && resumable =>
+        {
+            let message = format!(
+                "{failure}; what arrived is kept in a '.ft-…' file in that directory: make room and run the \
+                 command again to go on, or use --no-resume to keep nothing"
+            );
+            Error::local(Status::DiskFull, message).into()
+        }
+        _ => error,
     }
 }
 

@@ -22,7 +22,7 @@ use crate::config::ConfigError;
 use crate::credentials::CredentialError;
 use crate::exit::Exit;
 use crate::known_hosts::KnownHostsError;
-use crate::output::{ErrorReport, Output, is_broken_pipe};
+use crate::output::{ErrorReport, Output, is_broken_pipe, reason};
 use context::Context;
 
 /// How long files and connections may take to be put away when a run is cut short.
@@ -87,8 +87,7 @@ async fn carry_out(invocation: Invocation) -> Exit {
         let work = perform(&context, plan);
         match deadline {
             Some(limit) => tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
-                let message = format!("the deadline of {} s passed", limit.as_secs());
-                Err(Failed { exit: Exit::Deadline, message, retry_safe: true })
+                Err(Failed::new(Exit::Deadline, format!("the deadline of {limit:?} passed")))
             }),
             None => work.await,
         }
@@ -126,17 +125,26 @@ struct Failed {
     exit: Exit,
     message: String,
     retry_safe: bool,
+    /// It is about the way to the server, and says so: neither host nor file belong before it.
+    stands_alone: bool,
 }
 
 impl Failed {
     fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), retry_safe: true }
+        Self { exit, message: message.into(), retry_safe: true, stands_alone: false }
+    }
+
+    /// Says it, so that only the exit code is left.
+    fn told(self, output: &Output, host: &str) -> Self {
+        self.report(output, Some(host), None);
+        Self { message: String::new(), ..self }
     }
 
     fn report(&self, output: &Output, host: Option<&str>, path: Option<&[u8]>) {
         if self.message.is_empty() {
             return;
         }
+        let (host, path) = if self.stands_alone { (None, None) } else { (host, path) };
         let report =
             ErrorReport { host, path, exit: self.exit, message: &self.message, retry_safe: self.retry_safe };
         // There is nowhere left to complain to.
@@ -150,15 +158,23 @@ impl From<ClientError> for Failed {
             ClientError::Usage(_) => Exit::Usage,
             other => Exit::from(other.status()),
         };
-        Self { exit, message: error.to_string(), retry_safe: error.is_retry_safe() }
+        Self {
+            exit,
+            message: reason(&error),
+            retry_safe: error.is_retry_safe(),
+            stands_alone: matches!(error, ClientError::Untrusted(_) | ClientError::Via(_)),
+        }
     }
 }
 
 /// Failures of our own output; a reader that went away needs no words.
 impl From<io::Error> for Failed {
     fn from(error: io::Error) -> Self {
-        let message =
-            if is_broken_pipe(&error) { String::new() } else { format!("cannot write the output: {error}") };
+        let message = if is_broken_pipe(&error) {
+            String::new()
+        } else {
+            format!("cannot write the output: {}", reason(&error))
+        };
         Self::new(Exit::Failure, message)
     }
 }
@@ -192,7 +208,10 @@ fn ends_the_job(error: &ClientError) -> bool {
                 Status::DiskFull | Status::Unavailable | Status::TimedOut | Status::AuthFailed
             )
         }
-        ClientError::Login(_) | ClientError::Untrusted(_) | ClientError::Credential(_) => true,
+        ClientError::Login(_)
+        | ClientError::Untrusted(_)
+        | ClientError::Credential(_)
+        | ClientError::Via(_) => true,
         ClientError::OutcomeUnknown(_) | ClientError::Usage(_) => false,
     }
 }

@@ -1,7 +1,7 @@
 //! Housekeeping on the server: ls, stat, sum, mkdir, rm, mv.
 
 use ft_protocol::digest::Algorithm;
-use ft_protocol::{RemotePath, Status};
+use ft_protocol::{Error, RemotePath, Status};
 
 use super::context::Context;
 use super::expand::expand;
@@ -36,10 +36,10 @@ impl<'a> Job<'a> {
             match expand(&mut self.client, operand).await {
                 Ok(found) => paths.extend(found),
                 Err(failed) if failed.exit == Exit::NotFound => {
-                    failed.report(&self.context.output, Some(&self.host), None);
+                    failed.report(&self.context.output, Some(&self.host), Some(&operand.shown()));
                     self.tally.failed(failed.exit);
                 }
-                Err(failed) => return Err(failed),
+                Err(failed) => return Err(failed.told(&self.context.output, &self.host)),
             }
         }
         Ok(paths)
@@ -52,7 +52,9 @@ impl<'a> Job<'a> {
                 self.tally.done();
                 Ok(Some(value))
             }
-            Err(error) if ends_the_job(&error) => Err(error.into()),
+            Err(error) if ends_the_job(&error) => {
+                Err(Failed::from(error).told(&self.context.output, &self.host))
+            }
             Err(error) => {
                 let failed = Failed::from(error);
                 failed.report(&self.context.output, Some(&self.host), Some(shown(path)));
@@ -131,7 +133,13 @@ pub(super) async fn mkdir(context: &Context, plan: MkdirPlan) -> Result<Exit, Fa
 pub(super) async fn rm(context: &Context, plan: RmPlan) -> Result<Exit, Failed> {
     let mut job = Job::new(context).await?;
     for path in &job.paths(&plan.sources).await? {
-        let removed = job.client.remove(path, plan.recursive).await;
+        let removed = match job.client.remove(path, plan.recursive).await {
+            Err(error) if error.status() == Status::NotEmpty && !plan.recursive => {
+                let message = "the directory is not empty; use -r to remove it with all that is in it";
+                Err(Error::local(Status::NotEmpty, message).into())
+            }
+            removed => removed,
+        };
         job.count(path, removed)?;
     }
     Ok(job.finish().await)

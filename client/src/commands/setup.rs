@@ -48,7 +48,7 @@ pub(super) async fn join(context: &Context, plan: JoinPlan) -> Result<Exit, Fail
         .retries(context.settings.retries)
         .timeout(context.settings.timeout)
         .build()?;
-    client.login().await?;
+    client.login().await.map_err(|error| Failed::from(error).told(&context.output, &shown))?;
     let rights = client.rights().unwrap_or_default();
     close(client).await;
     known_hosts.add(&host, port, &fingerprint, How::Join)?;
@@ -123,7 +123,7 @@ async fn presented(context: &Context, endpoint: &crate::endpoint::Endpoint) -> R
     let seen = *look.0.lock().unwrap_or_else(PoisonError::into_inner);
     match (seen, ended) {
         (Some(fingerprint), Err(ClientError::Untrusted(_))) => Ok(fingerprint),
-        (_, Err(error)) => Err(error.into()),
+        (_, Err(error)) => Err(Failed::from(error).told(&context.output, &endpoint.name)),
         (_, Ok(())) => Err(Failed::new(Exit::Usage, "this host needs no key")),
     }
 }

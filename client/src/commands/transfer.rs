@@ -135,12 +135,9 @@ impl<'a> Run<'a> {
         self.summary.bytes += file.size;
         let digest = self.printed_digest(file);
         if file.grew {
-            let name = ft_protocol::display::Escaped::new(file.path);
-            let message = format!(
-                "warning: {name} grew while it was read; the first {} bytes were transferred",
-                file.size
-            );
-            self.context.output.info(&message)?;
+            let message =
+                format!("it grew while it was read; its first {} bytes were transferred", file.size);
+            self.context.output.warning(&self.host, file.path, &message)?;
         }
         self.context.output.file(&FileReport {
             host: &self.host,

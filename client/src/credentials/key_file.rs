@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use super::{Candidate, CredentialError};
 use crate::files;
+use crate::output::reason;
 
 /// Longest key file that is read, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
@@ -54,7 +55,9 @@ pub fn load_or_make_client_key(path: &Path) -> Result<PrivateKey, CredentialErro
 }
 
 fn make(path: &Path) -> Result<(), CredentialError> {
-    let failed = |error: &dyn std::fmt::Display| CredentialError(format!("make {}: {error}", path.display()));
+    let failed = |error: &dyn std::fmt::Display| {
+        CredentialError(format!("make {}: {}", path.display(), reason(error)))
+    };
     let mut seed = Zeroizing::new([0; 32]);
     getrandom::fill(seed.as_mut()).map_err(|error| failed(&error))?;
     let pair = KeypairData::Ed25519(Ed25519Keypair::from_seed(&seed));
@@ -71,7 +74,7 @@ fn make(path: &Path) -> Result<(), CredentialError> {
 /// Reads a file that holds a secret and that nobody else may read.
 pub(super) fn read_private(path: &Path) -> Result<Zeroizing<String>, CredentialError> {
     let shown = path.display();
-    let failed = |error: io::Error| CredentialError(format!("{shown}: {error}"));
+    let failed = |error: io::Error| CredentialError(format!("{shown}: {}", reason(&error)));
     let file = File::open(path).map_err(failed)?;
     let mode = file.metadata().map_err(failed)?.mode();
     if mode & 0o077 != 0 {

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use super::CredentialError;
 use super::key_file::read_private;
+use crate::output::reason;
 use crate::words;
 
 /// Longest password that a server takes, in bytes.
@@ -69,7 +70,7 @@ fn run(command: &str) -> Result<Zeroizing<String>, CredentialError> {
         .stderr(Stdio::inherit())
         .stdin(Stdio::inherit())
         .output()
-        .map_err(|error| failed(&format_args!("{program}: {error}")))?;
+        .map_err(|error| failed(&format_args!("cannot start '{program}': {}", reason(&error))))?;
     if !output.status.success() {
         return Err(failed(&format_args!("{program} failed ({})", output.status)));
     }

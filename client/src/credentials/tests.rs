@@ -51,7 +51,7 @@ fn endpoint(identities: &[PathBuf], password: Option<PasswordSource>) -> Endpoin
         name: "nas".into(),
         host: "nas".into(),
         port: 1,
-        user: "anna".into(),
+        user: Some("anna".into()),
         identities: identities.to_vec(),
         password,
         fingerprint: None,

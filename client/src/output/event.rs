@@ -43,6 +43,13 @@ pub enum Event {
         path: JsonPath,
         message: String,
     },
+    /// A file arrived, and there is something to know about it.
+    Warning {
+        host: String,
+        #[serde(flatten)]
+        path: JsonPath,
+        message: String,
+    },
     /// Something that `ls` or `stat` found; times are seconds since 1970.
     Entry {
         host: String,

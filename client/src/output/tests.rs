@@ -52,6 +52,34 @@ const FAILURE: ErrorReport<'static> = ErrorReport {
 };
 
 #[test]
+fn an_error_has_no_number_and_no_empty_path() {
+    let refused = io::Error::from_raw_os_error(111);
+    assert_eq!(reason(&refused), "Connection refused");
+    assert_eq!(
+        reason(&format!("a: {refused}; b: {refused}")),
+        "a: Connection refused; b: Connection refused"
+    );
+    assert_eq!(reason(&"a (os error "), "a (os error ");
+    let (output, _, err) = output(OutputOptions::default());
+    output.error(&ErrorReport { path: Some(b""), message: "gone", ..FAILURE }).unwrap();
+    assert_eq!(err.text(), "ftclient: nas: gone\n");
+}
+
+#[test]
+fn a_warning_is_an_event_and_a_line() {
+    let (output, out, err) = self::output(JSON);
+    output.warning("nas", b"log", "it grew").unwrap();
+    assert_eq!(
+        out.json(),
+        [serde_json::json!({"type": "warning", "host": "nas", "path": "log", "message": "it grew"})]
+    );
+    assert_eq!(err.text(), "");
+    let (output, _, err) = self::output(OutputOptions::default());
+    output.warning("nas", b"log", "it grew").unwrap();
+    assert_eq!(err.text(), "log: warning: it grew\n");
+}
+
+#[test]
 fn a_finished_file_says_how_much_how_fast_and_its_digest() {
     let (output, out, err) = output(OutputOptions::default());
     output.file(&report()).unwrap();

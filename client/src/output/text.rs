@@ -1,5 +1,6 @@
 //! Text for people.
 
+use std::fmt;
 use std::time::Duration;
 
 use ft_protocol::display::Escaped;
@@ -81,6 +82,17 @@ pub fn human_duration(duration: Duration) -> String {
     }
 }
 
+/// The words of an error without Rust's " (os error N)", which tells a person nothing.
+pub fn reason(error: &dyn fmt::Display) -> String {
+    let mut text = error.to_string();
+    while let Some(at) = text.find(" (os error ")
+        && let Some(length) = text.get(at..).and_then(|rest| rest.find(')'))
+    {
+        text.replace_range(at..=at + length, "");
+    }
+    text
+}
+
 /// `1.2 GiB/s`.
 pub fn human_rate(bytes: u64, duration: Duration) -> String {
     let rate = bytes as f64 / duration.as_secs_f64().max(1e-6);
@@ -110,7 +122,7 @@ pub(super) fn file_line(report: &FileReport<'_>) -> String {
 /// `ftclient: nas:a/b: not found`.
 pub(super) fn error_line(report: &ErrorReport<'_>) -> String {
     let mut line = "ftclient: ".to_owned();
-    match (report.host, report.path) {
+    match (report.host, report.path.filter(|path| !path.is_empty())) {
         (Some(host), Some(path)) => line += &format!("{host}:{}: ", Escaped::new(path)),
         (Some(host), None) => line += &format!("{host}: "),
         (None, Some(path)) => line += &format!("{}: ", Escaped::new(path)),

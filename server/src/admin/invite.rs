@@ -2,9 +2,9 @@
 
 use std::net::{Ipv6Addr, SocketAddr};
 
-use ft_protocol::auth::{JoinString, Rights};
+use ft_protocol::auth::JoinString;
 
-use super::{CommandError, print, say, warn_of_exec};
+use super::{CommandError, print, say};
 use crate::cli::InviteArgs;
 use crate::config::DEFAULT_PORT;
 use crate::identity::Identity;
@@ -32,7 +32,6 @@ pub fn invite(args: &InviteArgs, state: &StateDir) -> Result<(), CommandError> {
     if is_loopback(&address) {
         say(format_args!("warning: only this machine can reach {address}: for others, give --address HOST"));
     }
-    warn_of_exec(&args.name, rights.unwrap_or(Rights::NONE));
     print(&format!("{}\n", join(*invite.secret)?))?;
     say(format_args!(
         "On the other machine: ftclient join  (and paste the line above); it works once, until {}",

@@ -10,7 +10,6 @@ mod user;
 use std::fmt;
 use std::io::{self, Write};
 
-use ft_protocol::auth::Rights;
 use ft_protocol::{Error, error::status_of, exit};
 
 pub use check::check;
@@ -149,15 +148,5 @@ fn print(text: &str) -> Result<(), CommandError> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(e.into()),
         _ => Ok(()),
-    }
-}
-
-/// Says what it means to let an account run programs.
-fn warn_of_exec(name: &str, rights: Rights) {
-    if rights.intersects(Rights::EXEC.union(Rights::SHELL)) {
-        say(format_args!(
-            "note: {name} can run programs with the server's own authority, outside any root: all that the \
-             user who runs the server can read and change"
-        ));
     }
 }

@@ -8,9 +8,9 @@ use ft_protocol::display::Escaped;
 use ssh_key::HashAlg;
 
 use super::secrets::{new_password, read_keys, read_password};
-use super::{CommandError, print, say, warn_of_exec};
+use super::{CommandError, print, say};
 use crate::accounts::{Account, AccountError, Accounts, hash_password};
-use crate::cli::{UserAddArgs, UserCommand};
+use crate::cli::{UserAddArgs, UserAllowArgs, UserCommand};
 use crate::invites::Invites;
 use crate::roots::canonical_root;
 use crate::state::{StateDir, shown};
@@ -21,6 +21,7 @@ pub fn user(command: UserCommand, state: &StateDir) -> Result<(), CommandError> 
         UserCommand::Add(args) => add(args, state),
         UserCommand::List => list(state),
         UserCommand::Show(user) => show(&user.name, state),
+        UserCommand::Allow(args) => allow(&args, state),
         UserCommand::Remove(user) => remove(&user.name, state),
         UserCommand::Passwd(user) => passwd(&user.name, state),
     }
@@ -52,7 +53,6 @@ fn add(args: UserAddArgs, state: &StateDir) -> Result<(), CommandError> {
     let root = args.root.map(|root| canonical_root(&root, state)).transpose()?;
     let rights = args.rights.given().unwrap_or(Rights::READ.union(Rights::WRITE));
     accounts.add(&Account { name: args.name.clone(), keys, password, root, rights })?;
-    warn_of_exec(&args.name, rights);
     say(format_args!("added {} with {rights}", args.name));
     Ok(())
 }
@@ -96,10 +96,20 @@ fn show(name: &str, state: &StateDir) -> Result<(), CommandError> {
     let password = if account.password.is_some() { "set" } else { "none" };
     let mut text = format!("name: {name}\nrights: {}\nroot: {root}\npassword: {password}\n", account.rights);
     for key in &account.keys {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "key: {} {}", key.fingerprint(HashAlg::Sha256), Escaped::from(key.comment()));
+        let line = format!("key: {} {}", key.fingerprint(HashAlg::Sha256), Escaped::from(key.comment()));
+        text.push_str(line.trim_end());
+        text.push('\n');
     }
     print(&text)
+}
+
+fn allow(args: &UserAllowArgs, state: &StateDir) -> Result<(), CommandError> {
+    let name = &args.name;
+    let missing = || CommandError::Usage("give --allow LIST, --read-only or --append-only".to_owned());
+    let rights = args.rights.given().ok_or_else(missing)?;
+    Accounts::new(state).modify(name, |account| account.rights = rights)?;
+    say(format_args!("{name} may {rights}, from the next login on"));
+    Ok(())
 }
 
 fn remove(name: &str, state: &StateDir) -> Result<(), CommandError> {
