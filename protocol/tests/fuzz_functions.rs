@@ -5,8 +5,6 @@
 #[path = "../../tests/fuzz/src/lib.rs"]
 mod functions;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use bytes::BytesMut;
 use ft_protocol::RemotePath;
 use ft_protocol::auth::{Fingerprint, JoinString};
@@ -21,11 +19,20 @@ use proptest::prelude::*;
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
 
-/// Memory is counted for the whole process, so these tests take turns.
-static TURN: Mutex<()> = Mutex::new(());
-
-fn turn() -> MutexGuard<'static, ()> {
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+/// Memory is counted for the whole process, and making up input takes memory too, as does starting a test. So
+/// this is the only test, and it does one thing after the other; a panic names the line that failed.
+#[test]
+fn everything_in_turn() {
+    streams_come_out_as_they_went_in_in_bounded_memory();
+    damaged_streams_are_refused_in_bounded_memory();
+    noise_is_refused_in_bounded_memory();
+    a_claimed_size_costs_no_more_than_its_cap();
+    full_frames_stay_within_the_bound();
+    bodies_that_are_accepted_are_canonical();
+    a_damaged_message_is_refused_or_canonical();
+    paths_are_safe_or_refused();
+    join_strings_print_as_they_are_read();
+    made_up_logins_do_not_verify();
 }
 
 /// Most bytes that `work` had allocated at one time.
@@ -98,22 +105,18 @@ fn any_stream() -> impl Strategy<Value = (Vec<u8>, usize)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
-    #[test]
     fn streams_come_out_as_they_went_in_in_bounded_memory((stream, count) in any_stream()) {
-        let _turn = turn();
         prop_assert_eq!(read_within_bounds(&stream)?, count);
     }
 
-    #[test]
     fn damaged_streams_are_refused_in_bounded_memory(
         (stream, _) in any_stream(),
         at in any::<prop::sample::Index>(),
         byte in any::<u8>(),
         cut in any::<bool>(),
     ) {
-        let _turn = turn();
         let mut stream = stream;
         let at = at.index(stream.len());
         stream[at] ^= byte;
@@ -123,26 +126,20 @@ proptest! {
         read_within_bounds(&stream)?;
     }
 
-    #[test]
     fn noise_is_refused_in_bounded_memory(noise in bytes(2000)) {
-        let _turn = turn();
         read_within_bounds(&noise)?;
     }
 
-    #[test]
     fn bodies_that_are_accepted_are_canonical(kind in any::<prop::sample::Index>(), body in bytes(200)) {
-        let _turn = turn();
         let kind = Kind::ALL[kind.index(Kind::ALL.len())];
         functions::message(&[&[kind as u8], &body[..]].concat());
     }
 
-    #[test]
     fn a_damaged_message_is_refused_or_canonical(
         message in any_message(),
         at in any::<prop::sample::Index>(),
         byte in any::<u8>(),
     ) {
-        let _turn = turn();
         let mut frame = BytesMut::new();
         message.encode(1, &mut frame);
         let mut input = frame[HEADER_LEN - 1..].to_vec();
@@ -153,23 +150,19 @@ proptest! {
         functions::message(&input);
     }
 
-    #[test]
     fn paths_are_safe_or_refused(path in bytes(80), tricky in r"[./a-z\x00\n]{0,40}", suffix in "[a-z2-7]{24,28}") {
-        let _turn = turn();
         functions::remote_path(&path);
         functions::remote_path(tricky.as_bytes());
         functions::remote_path(format!("a/.ft-{suffix}").as_bytes());
         prop_assert_eq!(RemotePath::from_wire(format!("a/.ft-{suffix}").as_bytes()).is_err(), suffix.len() == 26);
     }
 
-    #[test]
     fn join_strings_print_as_they_are_read(
         text in "(ft-join-1\\.)?[A-Za-z0-9_-]{0,200}",
         address in "[a-z0-9.:-]{0,20}:[0-9]{1,5}",
         user in "[a-z0-9._-]{1,64}",
         secret in any::<[u8; 32]>(),
     ) {
-        let _turn = turn();
         functions::join_string(text.as_bytes());
         if let Ok(join) = JoinString::new(address, Fingerprint::of_spki(&secret), user, secret) {
             let text = join.to_string();
@@ -178,9 +171,7 @@ proptest! {
         }
     }
 
-    #[test]
     fn made_up_logins_do_not_verify(input in bytes(400), tail in bytes(300)) {
-        let _turn = turn();
         functions::login(&input);
         // A well-formed ed25519 key (RFC 8709) and the beginning of an SSHSIG blob.
         let mut key = b"\0\0\0\x0bssh-ed25519\0\0\0\x20".to_vec();
@@ -189,9 +180,7 @@ proptest! {
     }
 }
 
-#[test]
 fn a_claimed_size_costs_no_more_than_its_cap() {
-    let _turn = turn();
     for how in [0u8, 1] {
         for kind in Kind::ALL {
             for len in [kind.cap(how == 1)].into_iter().chain((0..32).map(|bit| 1 << bit)) {
@@ -203,9 +192,7 @@ fn a_claimed_size_costs_no_more_than_its_cap() {
     }
 }
 
-#[test]
 fn full_frames_stay_within_the_bound() {
-    let _turn = turn();
     for len in [0, 1, 16 * 1024, BLOCK_LEN] {
         let mut stream = BytesMut::from(&[0xfd][..]);
         for _ in 0..3 {

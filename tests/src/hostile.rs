@@ -46,13 +46,21 @@ pub struct HostileServer {
 impl HostileServer {
     /// Starts it. `script` sees every message after the login, of all connections in turn.
     pub async fn start(script: impl FnMut(u32, Message) -> Vec<Action> + Send + 'static) -> Self {
+        Self::start_with(welcome(), script).await
+    }
+
+    /// As [`HostileServer::start`], where this is the answer to every login.
+    pub async fn start_with(
+        greeting: Vec<Action>,
+        script: impl FnMut(u32, Message) -> Vec<Action> + Send + 'static,
+    ) -> Self {
         let place = tempfile::tempdir().unwrap();
         let identity = Identity::load_or_create(&StateDir::new(Some(place.path())).unwrap()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let script: Arc<Mutex<Script>> = Arc::new(Mutex::new(Box::new(script)));
-        let accepting = accept(listener, acceptor(&identity), script, stop.clone());
+        let accepting = accept(listener, acceptor(&identity), greeting, script, stop.clone());
         tokio::spawn(stop.clone().run_until_cancelled_owned(accepting));
         Self { address, fingerprint: identity.fingerprint(), _stop: stop.drop_guard() }
     }
@@ -66,6 +74,13 @@ impl HostileServer {
     pub fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
     }
+}
+
+/// What an honest server answers to a login.
+pub fn welcome() -> Vec<Action> {
+    let hello = Hello { software: "hostile".into(), ..Hello::default() };
+    let welcome = Welcome { rights: Rights::from_bits(63).bits() };
+    vec![Action::Send(0, hello.into()), Action::Send(0, welcome.into())]
 }
 
 fn acceptor(identity: &Identity) -> TlsAcceptor {
@@ -85,31 +100,33 @@ fn acceptor(identity: &Identity) -> TlsAcceptor {
 async fn accept(
     listener: TcpListener,
     acceptor: TlsAcceptor,
+    greeting: Vec<Action>,
     script: Arc<Mutex<Script>>,
     stop: CancellationToken,
 ) {
     while let Ok((stream, _)) = listener.accept().await {
-        let (acceptor, script) = (acceptor.clone(), Arc::clone(&script));
+        let (acceptor, greeting, script) = (acceptor.clone(), greeting.clone(), Arc::clone(&script));
         tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
             // A client that leaves is what most scripts are after.
-            let _ = serve(stream, &acceptor, &script).await;
+            let _ = serve(stream, &acceptor, greeting, &script).await;
         }));
     }
 }
 
-async fn serve(stream: TcpStream, acceptor: &TlsAcceptor, script: &Mutex<Script>) -> io::Result<()> {
+async fn serve(
+    stream: TcpStream,
+    acceptor: &TlsAcceptor,
+    greeting: Vec<Action>,
+    script: &Mutex<Script>,
+) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut stream = acceptor.accept(stream).await?;
     stream.write_all(&preface()).await?;
     stream.read_exact(&mut [0; PREFACE_LEN]).await?;
     let _hello = next(&mut stream).await?;
-    stream.write_all(&frame(0, Hello { software: "hostile".into(), ..Hello::default() })).await?;
     let _auth = next(&mut stream).await?;
-    stream.write_all(&frame(0, Welcome { rights: Rights::from_bits(63).bits() })).await?;
-    stream.flush().await?;
+    let mut actions = greeting;
     loop {
-        let (op, message) = next(&mut stream).await?;
-        let actions = script.lock().unwrap_or_else(PoisonError::into_inner)(op, message);
         for action in actions {
             match action {
                 Action::Send(op, message) => stream.write_all(&frame(op, message)).await?,
@@ -122,6 +139,8 @@ async fn serve(stream: TcpStream, acceptor: &TlsAcceptor, script: &Mutex<Script>
             }
         }
         stream.flush().await?;
+        let (op, message) = next(&mut stream).await?;
+        actions = script.lock().unwrap_or_else(PoisonError::into_inner)(op, message);
     }
 }
 

@@ -253,14 +253,19 @@ impl Client {
             Some(session) if !session.conn.tx.is_closed() => session,
             _ => Session::open(&self.builder, &self.run, self.candidate).await?,
         };
-        if repeat == Repeat::Never {
-            // Nothing was asked for yet, so everything up to here may be tried again.
-            session.welcome().await?;
-        }
         let activity = session.conn.tx.activity().clone();
+        let mut asked = false;
+        let working = async {
+            if repeat == Repeat::Never {
+                // Nothing was asked for yet, so everything up to here may be tried again.
+                session.conn.rx.welcome().await?;
+            }
+            asked = true;
+            work(&mut session, attempt).await
+        };
         let done = match self.builder.timeout {
-            Some(limit) => activity.watch(limit, work(&mut session, attempt)).await,
-            None => work(&mut session, attempt).await,
+            Some(limit) => activity.watch(limit, working).await,
+            None => working.await,
         };
         match done {
             Ok(done) => {
@@ -278,7 +283,7 @@ impl Client {
                     session.abandon().await;
                 }
                 let error = ClientError::after(error, welcome);
-                let unknown = repeat == Repeat::Never && error.may_help_to_retry();
+                let unknown = repeat == Repeat::Never && asked && error.may_help_to_retry();
                 Err(if unknown { ClientError::OutcomeUnknown(Box::new(error)) } else { error })
             }
         }

@@ -42,11 +42,6 @@ impl Session {
         Ok(Self { conn, last: 0, _child: dialed.child })
     }
 
-    /// Waits until the login has succeeded.
-    pub(super) async fn welcome(&mut self) -> Result<()> {
-        self.conn.rx.welcome().await.map_err(|error| ClientError::after(error, false))
-    }
-
     /// Begins an operation.
     pub(super) async fn request(&mut self, request: impl Into<Message>) -> ft_protocol::Result<u32> {
         self.last += 1;
