@@ -1,4 +1,8 @@
 //! The command line: parsed by clap, then resolved into plain plans that need no further check.
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "doc comments of arguments are help texts: [user@]host is no link"
+)]
 
 pub mod globals;
 mod remote;
