@@ -144,6 +144,9 @@ async fn sum(
             Message::Digest(digest) if summed.is_none() => {
                 let earlier =
                     (!digest.earlier.is_empty()).then(|| Hash::from_wire(&digest.earlier)).transpose()?;
+                if digest.digest.len() != algorithm.digest_len() {
+                    return Err(Error::protocol("a digest of another algorithm than was asked for"));
+                }
                 summed =
                     Some(Summed { digest: Hash::from_wire(&digest.digest)?, size: digest.size, earlier });
             }

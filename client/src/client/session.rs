@@ -9,7 +9,7 @@ use tokio::process::Child;
 use tokio::time::timeout;
 
 use super::dial::{Stream, dial};
-use super::{Builder, ClientError, Result};
+use super::{Builder, Result};
 
 /// Name and version of this program, for the server's log.
 const SOFTWARE: &str = concat!("ftclient/", env!("CARGO_PKG_VERSION"));

@@ -66,10 +66,10 @@ impl Order {
         self.root.blocks()
     }
 
-    /// The number of blocks is known now.
+    /// The sender has announced every block; those that arrived damaged may still come again.
     pub(super) fn end_at(&mut self, total: u64) -> Result<()> {
-        if self.total.is_some_and(|known| known != total) || total < self.next {
-            return Err(Error::protocol("the number of blocks is not the declared one"));
+        if self.total.is_some_and(|known| known != total) || total != self.next {
+            return Err(Error::protocol(format!("DONE after {} of {total} blocks", self.next)));
         }
         self.total = Some(total);
         Ok(())

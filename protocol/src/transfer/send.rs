@@ -115,6 +115,9 @@ where
     Err(error)
 }
 
+/// Blocks that are sent again, a block of the file: those damaged, and those behind them in a stream.
+const MAX_RESENT_EACH: u64 = 16;
+
 enum Command {
     Accept(u64),
     Have(Bytes),
@@ -158,6 +161,8 @@ struct Half {
     root: Root,
     meter: Arc<Meter>,
     throttle: Throttle,
+    /// Blocks that were sent again.
+    resent: u64,
 }
 
 impl Half {
@@ -178,6 +183,7 @@ impl Half {
             root: Root::new(job.algorithm),
             meter: Arc::clone(&job.meter),
             throttle: Throttle::new(job.rate),
+            resent: 0,
         })
     }
 
@@ -336,6 +342,11 @@ impl Half {
         let blocks = blocks_of(size);
         if number >= blocks {
             return Err(Error::protocol(format!("AGAIN for block {number} of {blocks}")));
+        }
+        // Far more than damage explains: a receiver gives a block up after MAX_AGAIN times.
+        self.resent += 1;
+        if self.resent > MAX_RESENT_EACH * (blocks + 1) {
+            return Err(Error::protocol("AGAIN without end"));
         }
         let block = self.read_block(file, number, size)?;
         let digest = self.algorithm.block(&self.lanes, block.content(), blocks == 1);
