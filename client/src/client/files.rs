@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ft_protocol::digest::{Algorithm, Hash, sha256};
+use ft_protocol::digest::{Algorithm, Hash};
 use ft_protocol::fs::{CommitOptions, Dir, Kind, Links, Meta, ModeRule, Root, Staged};
 use ft_protocol::transfer::{
     FileInfo, ReceiveJob, Received, SendJob, Sent, Sink, Source, StreamOut, receive, send,
@@ -344,7 +344,7 @@ fn file_sink(
     target.dir.sweep_staging(ABANDONED);
     let resumable = options.resume && info.size.is_some_and(|size| size > BLOCK_LEN as u64);
     let staged = if resumable {
-        Staged::partial(&target.dir, partial_key(account, path, info))?
+        Staged::partial(&target.dir, info.partial_key(account, path))?
     } else {
         Staged::temp(&target.dir)?
     };
@@ -355,21 +355,6 @@ fn file_sink(
         mode: if options.preserve { ModeRule::Preserve(info.mode) } else { ModeRule::Default(info.mode) },
     };
     Ok(Sink::File { staged, name: target.name.clone(), commit, standing: None })
-}
-
-/// Which partial belongs to this file of this account.
-fn partial_key(account: &str, path: &RemotePath, info: &FileInfo) -> [u8; 16] {
-    let identity = format!(
-        "{account}\0{}\0{:?}\0{}.{}\0",
-        path.as_bytes().len(),
-        info.size,
-        info.mtime.secs,
-        info.mtime.nanos
-    );
-    let identity = [identity.as_bytes(), path.as_bytes()].concat();
-    let mut key = [0; 16];
-    key.iter_mut().zip(sha256(&identity).as_bytes()).for_each(|(to, from)| *to = *from);
-    key
 }
 
 fn at(path: &Path, error: &Error) -> Error {

@@ -27,8 +27,10 @@ pub use receive::{ReceiveJob, Received, receive};
 pub use send::{SendJob, Sent, Source, send};
 pub use sink::{Sink, StreamOut};
 
+use crate::digest::sha256;
 use crate::error::{Error, Result, Status};
 use crate::fs::{Meta, Mtime};
+use crate::path::RemotePath;
 use crate::wire::Sender;
 use crate::wire::message::File as FileMessage;
 
@@ -64,6 +66,22 @@ impl FileInfo {
     /// What is known of an open file.
     pub fn of(meta: &Meta) -> Self {
         Self { size: Some(meta.size), mtime: meta.mtime, mode: meta.mode & 0o777 }
+    }
+
+    /// Which partial file belongs to this file of this account: what changed at its source has another one.
+    pub fn partial_key(&self, account: &str, path: &RemotePath) -> [u8; 16] {
+        let size = self.size.unwrap_or(u64::MAX);
+        let mut identity = Vec::new();
+        for part in [account.as_bytes(), path.as_bytes()] {
+            identity.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            identity.extend_from_slice(part);
+        }
+        identity.extend_from_slice(&size.to_be_bytes());
+        identity.extend_from_slice(&self.mtime.secs.to_be_bytes());
+        identity.extend_from_slice(&self.mtime.nanos.to_be_bytes());
+        let mut key = [0; 16];
+        key.iter_mut().zip(sha256(&identity).as_bytes()).for_each(|(to, from)| *to = *from);
+        key
     }
 
     fn to_wire(self) -> FileMessage {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ft_protocol::auth::Rights;
-use ft_protocol::digest::{Algorithm, sha256};
+use ft_protocol::digest::Algorithm;
 use ft_protocol::fs::{CommitOptions, Dir, Kind, Links, ModeRule, Root, Staged};
 use ft_protocol::transfer::{FileInfo, Meter, ReceiveJob, Sink, receive};
 use ft_protocol::wire::message::{FileResult, Put};
@@ -76,9 +76,9 @@ fn prepare(
     }
     dir.sweep_staging(ABANDONED);
     let resumable = !put.fresh && info.size.is_some_and(|size| size > ft_protocol::wire::BLOCK_LEN as u64);
-    let staged = match (resumable, info.size) {
-        (true, Some(size)) => Staged::partial(&dir, partial_key(user, &path, size, info))?,
-        _ => Staged::temp(&dir)?,
+    let staged = match resumable {
+        true => Staged::partial(&dir, info.partial_key(user, &path))?,
+        false => Staged::temp(&dir)?,
     };
     let commit = CommitOptions {
         len: 0,
@@ -138,19 +138,4 @@ fn place(root: &Root, rights: Rights, put: &Put) -> Result<(Dir, RemotePath, Vec
 
 fn open(dir: &Dir, name: &[u8]) -> Option<File> {
     dir.open_file(name).ok().map(|(file, _)| file)
-}
-
-/// Which partial belongs to this file of this account.
-fn partial_key(user: &str, path: &RemotePath, size: u64, info: &FileInfo) -> [u8; 16] {
-    let mut identity = Vec::new();
-    for part in [user.as_bytes(), path.as_bytes()] {
-        identity.extend_from_slice(&(part.len() as u64).to_be_bytes());
-        identity.extend_from_slice(part);
-    }
-    identity.extend_from_slice(&size.to_be_bytes());
-    identity.extend_from_slice(&info.mtime.secs.to_be_bytes());
-    identity.extend_from_slice(&info.mtime.nanos.to_be_bytes());
-    let mut key = [0; 16];
-    key.iter_mut().zip(sha256(&identity).as_bytes()).for_each(|(to, from)| *to = *from);
-    key
 }
