@@ -1,20 +1,57 @@
+use std::collections::HashSet;
+
 use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
 
 use super::*;
 use crate::error::Status;
-use crate::wire::message::{Get, Hello, Stat};
+use crate::wire::message::{self, *};
 use crate::wire::sender::encode;
 
+/// Every kind of message but ALIVE, which a receiver swallows.
 fn samples() -> Vec<(u32, Message)> {
-    vec![
-        (0, Hello { software: "x".into(), ..Hello::default() }.into()),
-        (1, Get { path: b"a/b".to_vec(), digest: 1 }.into()),
-        (1, Message::Data(Bytes::from(vec![7; 300]))),
-        (1, Message::Cancel),
-        (1, Message::Have(Bytes::from(vec![9; 32]))),
-        (2, Stat { path: vec![], no_follow: true }.into()),
-    ]
+    let bytes = |len: usize| vec![7; len];
+    let all: Vec<Message> = vec![
+        Hello { software: "x".into(), features: 0, run: bytes(16), slot: 300 }.into(),
+        AuthKey { user: bytes(3), key: bytes(51), signature: bytes(180) }.into(),
+        AuthPassword { user: bytes(3), password: bytes(9) }.into(),
+        AuthInvite { user: bytes(3), secret: bytes(32), key: bytes(51), signature: bytes(180) }.into(),
+        Welcome { rights: 63 }.into(),
+        End { status: 3, message: "nothing there".into() }.into(),
+        Message::Cancel,
+        Get { path: b"a/b".to_vec(), digest: 1 }.into(),
+        Put {
+            path: b"a".to_vec(),
+            name: b"b".to_vec(),
+            digest: 3,
+            into: true,
+            again: true,
+            ..Put::default()
+        }
+        .into(),
+        List { path: bytes(2) }.into(),
+        Stat { path: vec![], no_follow: true }.into(),
+        Sum { path: bytes(2), digest: 2, fresh: true }.into(),
+        MakeDir { path: bytes(2), parents: true }.into(),
+        Remove { path: bytes(2), recursive: true }.into(),
+        Rename { from: bytes(2), to: bytes(3), no_clobber: true }.into(),
+        Entry { name: bytes(4), kind: 1, size: 1 << 40, mtime: -1, mtime_nanos: 5, ..Entry::default() }
+            .into(),
+        Digest { digest: bytes(16), size: 9, earlier: bytes(16) }.into(),
+        File { size: 1 << 33, mtime: 1_800_000_000, mode: 0o644, ..File::default() }.into(),
+        Accept { file: 0, have: 77 }.into(),
+        Message::Have(Bytes::from(bytes(32))),
+        message::Block { file: 0, block: 1, digest: bytes(16), last: true }.into(),
+        Message::Data(Bytes::from(bytes(300))),
+        Keep { file: 0, first: 5, count: 64 }.into(),
+        Done { file: 0, size: 3, digest: bytes(16), whole: bytes(32), grew: true }.into(),
+        Again { file: 0, block: 4 }.into(),
+        FileResult { file: 0, digest: bytes(16), path: bytes(9) }.into(),
+        // One without a body between others.
+        Message::Data(Bytes::new()),
+    ];
+    assert_eq!(all.iter().map(Message::kind).collect::<HashSet<_>>().len(), Kind::ALL.len() - 1);
+    (1..).zip(all).collect()
 }
 
 fn wire(messages: &[(u32, Message)]) -> Vec<u8> {
