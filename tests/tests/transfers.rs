@@ -238,3 +238,15 @@ async fn a_connection_lost_in_a_put_leaves_the_old_file_and_frees_its_lock() {
     let partials = |root: &Path| fs::read_dir(root).unwrap().count() - 1;
     assert_eq!(partials(server.root()), 1, "the partial is taken up, not doubled");
 }
+
+#[tokio::test]
+async fn a_put_onto_a_link_to_a_directory_is_refused_not_put_in_its_place() {
+    let server = TestServer::start().await;
+    fs::create_dir(server.root().join("v1")).unwrap();
+    let link = server.root().join("current");
+    std::os::unix::fs::symlink("v1", &link).unwrap();
+    let mut peer = RawPeer::logged_in(&server).await;
+    assert_eq!(peer.put_small(1, "current", b"x").await, Status::IsDirectory);
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink(), "the link stands");
+    assert_eq!(peer.put_small(2, "v1/f", b"x").await, Status::Ok);
+}

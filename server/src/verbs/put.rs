@@ -106,6 +106,11 @@ fn place(root: &Root, rights: Rights, put: &Put) -> Result<(Dir, RemotePath, Vec
         }
     }
     let is_dir = match root.stat(&target, Links::Refuse) {
+        // cp would follow it; a write here never does, and replacing it is hardly what is wanted.
+        Ok(meta) if meta.kind == Kind::Symlink && leads_to_directory(root, &target) => {
+            let message = format!("'{target}' is a symbolic link to a directory; name the directory itself");
+            return Err(Error::local(Status::IsDirectory, message));
+        }
         Ok(meta) => meta.kind == Kind::Dir,
         Err(error) if error.status() == Status::NotFound => false,
         Err(error) => return Err(error),
@@ -134,6 +139,10 @@ fn place(root: &Root, rights: Rights, put: &Put) -> Result<(Dir, RemotePath, Vec
     })?;
     let name = name.to_vec();
     Ok((dir, path, name))
+}
+
+fn leads_to_directory(root: &Root, path: &RemotePath) -> bool {
+    root.stat(path, Links::Follow).is_ok_and(|meta| meta.kind == Kind::Dir)
 }
 
 fn open(dir: &Dir, name: &[u8]) -> Option<File> {
