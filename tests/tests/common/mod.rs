@@ -1,5 +1,8 @@
 //! Clients, as programs make them.
 
+#[allow(dead_code, reason = "not every test lies")]
+pub(crate) mod lies;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
