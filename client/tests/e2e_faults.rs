@@ -78,6 +78,22 @@ fn what_a_full_disk_keeps_is_said() {
 }
 
 #[test]
+fn a_file_size_limit_is_an_error_and_no_sudden_death() {
+    let world = World::new();
+    world.serve("a", noise(3 * BLOCK as usize, 2));
+    let client = world.command(["get", "nas:a", "copy"]);
+    let mut limited = std::process::Command::new("sh");
+    limited
+        .args(["-c", "ulimit -f 512; exec \"$0\" \"$@\""])
+        .arg(client.get_program())
+        .args(client.get_args());
+    limited.env_clear().current_dir(world.local(""));
+    limited.envs(client.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    common::run(&mut limited, b"").exits(1).says("File too large");
+    assert!(!world.local("copy").exists());
+}
+
+#[test]
 fn output_that_nobody_reads_ends_the_run_quietly() {
     let world = World::new();
     for number in 0..50 {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ft_protocol::fs::Root;
 use ft_protocol::{Error, Result, Status};
+use rustix::process::Signal;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -35,6 +36,8 @@ pub async fn run(options: ServeOptions) -> Result<()> {
     if let Ok(Err(error)) = recorded {
         tracing::warn!(%error, "cannot record the address for 'ftserver invite'");
     }
+    // A file-size limit is an error of that write (EFBIG), not the end of the server.
+    let _file_size = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()));
     let (stop, kill) = (CancellationToken::new(), CancellationToken::new());
     let signals = tokio::spawn(watch_signals(stop.clone(), kill.clone()));
     announce(address, &server)?;

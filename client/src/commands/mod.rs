@@ -14,6 +14,7 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{self, Invocation, Plan};
@@ -66,6 +67,8 @@ async fn until_signalled(invocation: Invocation) -> ExitCode {
     else {
         return Exit::Failure.into();
     };
+    // A file-size limit is an error of that write (EFBIG), not the end of the program.
+    let _file_size = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()));
     let kind = tokio::select! {
         exit = carry_out(invocation) => return exit.into(),
         _ = int.recv() => SignalKind::interrupt(),
