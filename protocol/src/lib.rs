@@ -8,6 +8,7 @@ pub mod auth;
 pub mod digest;
 pub mod display;
 pub mod error;
+pub mod exec;
 pub mod exit;
 pub mod fs;
 pub mod path;

@@ -10,7 +10,7 @@ use ft_protocol::RemotePath;
 use ft_protocol::auth::{Fingerprint, JoinString};
 use ft_protocol::wire::buffer::HEADROOM;
 use ft_protocol::wire::frame::{HEADER_LEN, Header};
-use ft_protocol::wire::message::{Block, Done, End, Entry, File, Get, Hello, Put};
+use ft_protocol::wire::message::{Block, Done, End, Entry, Exec, File, Get, Hello, Put};
 use ft_protocol::wire::{BLOCK_LEN, Kind, Message};
 use peak_alloc::PeakAlloc;
 use proptest::collection::vec;
@@ -66,6 +66,15 @@ fn any_message() -> impl Strategy<Value = Message> {
         Just(Message::Cancel),
         bytes(3000).prop_map(|body| Message::Data(body.into())),
         bytes(3000).prop_map(|body| Message::Have(body.into())),
+        bytes(3000).prop_map(|body| Message::Stdin(body.into())),
+        (bytes(3000), bytes(300), any::<bool>(), any::<u32>()).prop_map(|(argv, env, tty, rows)| Exec {
+            argv,
+            env,
+            tty,
+            rows,
+            ..Exec::default()
+        }
+        .into()),
         (".{0,40}", number, bytes(20), any::<u32>())
             .prop_map(|(software, features, run, slot)| { Hello { software, features, run, slot }.into() }),
         (any::<u32>(), ".{0,300}").prop_map(|(status, message)| End { status, message }.into()),

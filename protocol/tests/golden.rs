@@ -8,11 +8,12 @@ use ft_protocol::Status;
 use ft_protocol::auth::proof::{HASH, NAMESPACE, signature_bytes};
 use ft_protocol::auth::{Binding, Fingerprint, JoinString, MAX_USER_NAME, Rights};
 use ft_protocol::digest::{Algorithm, Hash, LEAF_LEN, Lanes, Root};
+use ft_protocol::exec::WINDOW;
 use ft_protocol::path::{MAX_DEPTH, MAX_NAME, MAX_PATH};
 use ft_protocol::wire::connection::SILENCE;
 use ft_protocol::wire::frame::preface;
 use ft_protocol::wire::message::{
-    Accept, Again, Block, Done, End, File, FileResult, Get, Hello, Keep, Put, Welcome,
+    Accept, Again, Block, Credit, Done, End, Exec, Exit, File, FileResult, Get, Hello, Keep, Put, Welcome,
 };
 use ft_protocol::wire::sender::ALIVE_AFTER;
 use ft_protocol::wire::{BLOCK_LEN, Kind, Message};
@@ -54,6 +55,11 @@ fn examples() -> Vec<(&'static str, Vec<u8>)> {
         ("again", frame(1, Again { file: 0, block: 4 })),
         ("alive", frame(0, Message::Alive)),
         ("cancel", frame(1, Message::Cancel)),
+        ("exec-request", frame(1, Exec { argv: b"df\0-h\0".to_vec(), ..Exec::default() })),
+        ("started", frame(1, Message::Started)),
+        ("stdout", frame(1, Message::Stdout(Bytes::from_static(b"abc")))),
+        ("credit", frame(1, Credit { stream: 1, bytes: 131_072 })),
+        ("exit", frame(1, Exit { status: 0, signal: 15 })),
         ("digest-leaf", leaf.to_vec()),
         ("digest-block-0", blocks[0].to_vec()),
         ("digest-block-1", blocks[1].to_vec()),
@@ -117,7 +123,7 @@ fn examples_that_are_frames_decode_to_themselves() {
         assert_eq!(frame(op, message), bytes, "{name}");
         frames += 1;
     }
-    assert_eq!(frames, 16);
+    assert_eq!(frames, 21);
 }
 
 #[test]
@@ -192,6 +198,7 @@ fn limits_are_those_of_the_code() {
         MAX_USER_NAME as u64,
         ALIVE_AFTER.as_secs(),
         SILENCE.as_secs(),
+        u64::from(WINDOW),
     ];
     let document: Vec<u64> = table("| what | value |").iter().map(|row| row[1].parse().unwrap()).collect();
     assert_eq!(document, code);
@@ -286,8 +293,8 @@ fn proto() -> Vec<(&'static str, Vec<Field<'static>>)> {
 /// What the body of this kind is.
 fn body_of(kind: Kind) -> &'static str {
     match kind {
-        Kind::Alive | Kind::Cancel => "empty",
-        Kind::Have | Kind::Data => "raw",
+        Kind::Alive | Kind::Cancel | Kind::Started => "empty",
+        Kind::Have | Kind::Data | Kind::Stdin | Kind::Stdout | Kind::Stderr => "raw",
         _ => "message",
     }
 }

@@ -33,6 +33,7 @@ pub mod logging;
 mod login;
 mod penalties;
 mod policy;
+pub mod process;
 mod registry;
 pub mod roots;
 pub mod serve;

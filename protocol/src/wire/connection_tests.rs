@@ -47,6 +47,15 @@ fn samples() -> Vec<(u32, Message)> {
         Done { file: 0, size: 3, digest: bytes(16), whole: bytes(32), grew: true }.into(),
         Again { file: 0, block: 4 }.into(),
         FileResult { file: 0, digest: bytes(16), path: bytes(9) }.into(),
+        Exec { argv: b"df\0-h\0".to_vec(), env: b"A=b\0".to_vec(), tty: true, rows: 24, ..Exec::default() }
+            .into(),
+        Message::Started,
+        Message::Stdin(Bytes::from(bytes(300))),
+        Message::Stdout(Bytes::from(bytes(300))),
+        Message::Stderr(Bytes::from(bytes(300))),
+        Credit { stream: 1, bytes: 1 << 17 }.into(),
+        Resize { rows: 24, columns: 80 }.into(),
+        Exit { status: 255, signal: 0 }.into(),
         // One without a body between others.
         Message::Data(Bytes::new()),
     ];

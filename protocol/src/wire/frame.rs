@@ -24,6 +24,10 @@ pub const CONTROL_CAP: u32 = 16 * 1024;
 pub const LOGIN_CAP: u32 = 8 * 1024;
 /// Largest HAVE body: 2,048 SHA-256 digests.
 pub const HAVE_CAP: u32 = 64 * 1024;
+/// Largest EXEC body: the arguments of a command.
+pub const EXEC_CAP: u32 = 256 * 1024;
+/// Largest STDIN, STDOUT and STDERR body.
+pub const STREAM_CAP: u32 = 64 * 1024;
 
 /// First bytes on every connection, in both directions: a magic and the version, big endian.
 pub const PREFACE_MAGIC: [u8; 6] = *b"ft\r\n\x1a\n";
@@ -93,11 +97,17 @@ kinds! {
     Remove = 22;
     /// Request: rename.
     Rename = 23;
+    /// Request: run a command.
+    Exec = 24;
 
     /// One directory entry, or the answer to STAT.
     Entry = 32;
     /// Answer to SUM.
     Digest = 33;
+    /// The command of EXEC runs; empty.
+    Started = 34;
+    /// How the command of EXEC ended.
+    Exit = 35;
 
     /// Metadata of a file that is to be sent.
     File = 48;
@@ -117,15 +127,28 @@ kinds! {
     Again = 55;
     /// The receiver has the file, verified and durable.
     FileResult = 56;
+
+    /// Raw bytes for the command's standard input; empty: its end.
+    Stdin = 64;
+    /// Raw bytes of the command's standard output, or of its terminal.
+    Stdout = 65;
+    /// Raw bytes of the command's standard error.
+    Stderr = 66;
+    /// The reader of a stream has room for more.
+    Credit = 67;
+    /// The client's terminal has another size.
+    Resize = 68;
 }
 
 impl Kind {
     /// Largest body of this kind in bytes; checked before anything is allocated.
     pub const fn cap(self, logged_in: bool) -> u32 {
         let cap = match self {
-            Kind::Alive | Kind::Cancel => 0,
+            Kind::Alive | Kind::Cancel | Kind::Started => 0,
             Kind::Data => BLOCK_LEN as u32,
             Kind::Have => HAVE_CAP,
+            Kind::Exec => EXEC_CAP,
+            Kind::Stdin | Kind::Stdout | Kind::Stderr => STREAM_CAP,
             _ => CONTROL_CAP,
         };
         if !logged_in && cap > LOGIN_CAP { LOGIN_CAP } else { cap }

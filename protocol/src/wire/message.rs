@@ -26,10 +26,18 @@ macro_rules! messages {
             Alive,
             /// Asks the other side to end the operation.
             Cancel,
+            /// The command of an EXEC runs.
+            Started,
             /// Raw block digests, a whole number of them.
             Have(Bytes),
             /// Raw bytes of one block.
             Data(Bytes),
+            /// Raw bytes for the command's standard input; empty: its end.
+            Stdin(Bytes),
+            /// Raw bytes of the command's standard output, or of its terminal.
+            Stdout(Bytes),
+            /// Raw bytes of the command's standard error.
+            Stderr(Bytes),
         }
 
         $(impl From<$name> for Message { fn from(message: $name) -> Self { Message::$name(message) } })*
@@ -41,8 +49,12 @@ macro_rules! messages {
                     $(Message::$name(_) => Kind::$name,)*
                     Message::Alive => Kind::Alive,
                     Message::Cancel => Kind::Cancel,
+                    Message::Started => Kind::Started,
                     Message::Have(_) => Kind::Have,
                     Message::Data(_) => Kind::Data,
+                    Message::Stdin(_) => Kind::Stdin,
+                    Message::Stdout(_) => Kind::Stdout,
+                    Message::Stderr(_) => Kind::Stderr,
                 }
             }
 
@@ -52,8 +64,12 @@ macro_rules! messages {
                     $(Kind::$name => strict::<$name>(kind, body).map(Message::$name),)*
                     Kind::Alive => Ok(Message::Alive),
                     Kind::Cancel => Ok(Message::Cancel),
+                    Kind::Started => Ok(Message::Started),
                     Kind::Have => Ok(Message::Have(body)),
                     Kind::Data => Ok(Message::Data(body)),
+                    Kind::Stdin => Ok(Message::Stdin(body)),
+                    Kind::Stdout => Ok(Message::Stdout(body)),
+                    Kind::Stderr => Ok(Message::Stderr(body)),
                 }
             }
 
@@ -61,15 +77,23 @@ macro_rules! messages {
             pub fn encode(&self, op: u32, out: &mut BytesMut) {
                 let body_len = match self {
                     $(Message::$name(m) => m.encoded_len(),)*
-                    Message::Alive | Message::Cancel => 0,
-                    Message::Have(body) | Message::Data(body) => body.len(),
+                    Message::Alive | Message::Cancel | Message::Started => 0,
+                    Message::Have(body)
+                    | Message::Data(body)
+                    | Message::Stdin(body)
+                    | Message::Stdout(body)
+                    | Message::Stderr(body) => body.len(),
                 };
                 out.reserve(HEADER_LEN + body_len);
                 Header { len: body_len as u32, kind: self.kind(), op }.encode(out);
                 match self {
                     $(Message::$name(m) => m.encode_raw(out),)*
-                    Message::Alive | Message::Cancel => {}
-                    Message::Have(body) | Message::Data(body) => out.extend_from_slice(body),
+                    Message::Alive | Message::Cancel | Message::Started => {}
+                    Message::Have(body)
+                    | Message::Data(body)
+                    | Message::Stdin(body)
+                    | Message::Stdout(body)
+                    | Message::Stderr(body) => out.extend_from_slice(body),
                 }
             }
         }
@@ -199,6 +223,27 @@ messages! {
         /// Refuse an existing target.
         "3" no_clobber: bool = bool;
     }
+    /// Request: run a command.
+    Exec {
+        /// Program and arguments, each followed by a zero byte; with `shell` one command line.
+        "1" argv: Vec<u8> = bytes;
+        /// Run by the account's shell instead of directly.
+        "2" shell: bool = bool;
+        /// STDIN follows; without it the command reads /dev/null.
+        "3" stdin: bool = bool;
+        /// Variables for its environment, `NAME=VALUE`, each followed by a zero byte.
+        "4" env: Vec<u8> = bytes;
+        /// Its working directory, beneath the root.
+        "5" cwd: Vec<u8> = bytes;
+        /// Give it a pseudo-terminal: STDOUT carries all of its output.
+        "6" tty: bool = bool;
+        /// Kind of that terminal (TERM).
+        "7" term: Vec<u8> = bytes;
+        /// Height of that terminal in characters.
+        "8" rows: u32 = uint32;
+        /// Width of that terminal in characters.
+        "9" columns: u32 = uint32;
+    }
     /// One directory entry, or the answer to STAT.
     Entry {
         /// Name within its directory; empty in the answer to STAT.
@@ -225,6 +270,13 @@ messages! {
         /// Digest remembered from an earlier reading where it differs although the file's metadata does not:
         /// the disk lost data.
         "3" earlier: Vec<u8> = bytes;
+    }
+    /// How a command ended, after all of its output.
+    Exit {
+        /// Its exit status, 0 to 255; 0 where a signal ended it.
+        "1" status: u32 = uint32;
+        /// The signal that ended it, as Linux numbers them; 0 where it exited.
+        "2" signal: u32 = uint32;
     }
     /// Metadata of the file that is to be sent.
     File {
@@ -299,6 +351,20 @@ messages! {
         /// Where it is now, beneath the root (put).
         "3" path: Vec<u8> = bytes;
     }
+    /// The reader of a stream has room for more.
+    Credit {
+        /// 0 standard input, 1 standard output, 2 standard error.
+        "1" stream: u32 = uint32;
+        /// Bytes that may be sent beyond those granted before.
+        "2" bytes: u32 = uint32;
+    }
+    /// The client's terminal has another size.
+    Resize {
+        /// Height in characters.
+        "1" rows: u32 = uint32;
+        /// Width in characters.
+        "2" columns: u32 = uint32;
+    }
 }
 
 /// Longest text of an END in bytes, so that it fits its frame whatever it quotes.
@@ -340,58 +406,5 @@ fn strict<M: prost::Message + Default>(kind: Kind, body: Bytes) -> Result<M> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn body_of(message: &Message) -> Bytes {
-        let mut out = BytesMut::new();
-        message.encode(1, &mut out);
-        out.freeze().slice(HEADER_LEN..)
-    }
-
-    #[test]
-    fn trailing_bytes_unknown_fields_and_doubled_fields_are_refused() {
-        let get = Message::from(Get { path: b"a/b".to_vec(), digest: 1 });
-        let body = body_of(&get);
-        assert_eq!(Message::decode(Kind::Get, body.clone()).unwrap(), get);
-        for tail in [&[0u8][..], &[0x98, 0x06, 0x01], &[0x10, 0x01], &[0x18, 0x00]] {
-            let longer = Bytes::from([&body[..], tail].concat());
-            assert!(Message::decode(Kind::Get, longer).is_err(), "{tail:?}");
-        }
-        assert!(Message::decode(Kind::Get, body.slice(..body.len() - 1)).is_err());
-    }
-
-    #[test]
-    fn an_end_fits_its_frame_whatever_it_quotes() {
-        let failure = Failure::new(Status::Failed, "é".repeat(20_000));
-        let end = Message::from(End::from(failure));
-        assert!(body_of(&end).len() <= Kind::End.cap(false) as usize);
-        assert!(End::from(Failure::new(Status::Failed, "short")).message == "short");
-    }
-
-    #[test]
-    fn an_end_that_comes_too_early_is_never_a_success() {
-        for end in [End::default().premature(), End::default().of_session()] {
-            assert_ne!(end.status(), Status::Ok);
-        }
-    }
-
-    #[test]
-    fn empty_kinds_stay_empty() {
-        assert_eq!(Kind::Alive.cap(true), 0);
-        assert_eq!(Kind::Cancel.cap(true), 0);
-    }
-
-    proptest! {
-        #[test]
-        fn decoding_never_panics_and_is_canonical(code in 0u8..64, body in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let Ok(kind) = Kind::from_wire(code) else { return Ok(()) };
-            if body.len() as u32 > kind.cap(true) { return Ok(()) }
-            let body = Bytes::from(body);
-            if let Ok(message) = Message::decode(kind, body.clone()) {
-                prop_assert_eq!(body_of(&message), body);
-            }
-        }
-    }
-}
+#[path = "message_tests.rs"]
+mod tests;

@@ -65,7 +65,11 @@ async fn read_all(stream: Vec<u8>, step: usize, logged_in: bool) -> usize {
 fn after(op: u32, message: &Message, bytes: &Bytes) -> Bytes {
     match message {
         // Compared without a copy, so that the memory counted is that of the receiver.
-        Message::Data(body) | Message::Have(body) => {
+        Message::Data(body)
+        | Message::Have(body)
+        | Message::Stdin(body)
+        | Message::Stdout(body)
+        | Message::Stderr(body) => {
             let end = HEADER_LEN + body.len();
             let header = [&(body.len() as u32).to_be_bytes()[..], &[message.kind() as u8], &op.to_be_bytes()];
             assert_eq!(bytes.get(..HEADER_LEN), Some(&header.concat()[..]));
