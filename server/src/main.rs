@@ -9,9 +9,12 @@ use ftserver::admin::{self, CommandError};
 use ftserver::cli::{Cli, Command};
 use ftserver::config::{self, Config};
 use ftserver::state::StateDir;
-use ftserver::{logging, serve};
+use ftserver::{logging, process, serve};
 
 fn main() -> ExitCode {
+    if let Some(code) = process::become_helper() {
+        return code;
+    }
     match run(Cli::parse()) {
         Ok(()) => ExitCode::from(exit::OK),
         Err(error) => {
