@@ -139,12 +139,13 @@ fn stop_ignoring_signals() {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
-    let named = (1..=31).filter(|number| mask & (1 << (number - 1)) != 0).filter_map(Signal::from_named_raw);
-    let handled = named.filter(|signal| {
-        ![Signal::KILL, Signal::STOP, Signal::ILL, Signal::FPE, Signal::SEGV, Signal::PIPE].contains(signal)
-    });
-    for signal in handled {
-        let _ = signal_hook::flag::register(signal.as_raw(), Arc::new(AtomicBool::new(false)));
+    // Those that no handler can be for, or that signal-hook refuses; nobody ignores these.
+    let never = [Signal::KILL, Signal::STOP, Signal::ILL, Signal::FPE, Signal::SEGV, Signal::PIPE]
+        .map(Signal::as_raw);
+    let ignored = (1..=64).filter(|signal| mask & (1u64 << (signal - 1)) != 0 && !never.contains(signal));
+    for signal in ignored {
+        // glibc keeps 32 and 33 to itself.
+        let _ = signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)));
     }
 }
 
