@@ -13,69 +13,22 @@ pub(super) struct Variables(Vec<String>);
 const RESERVED: &str = "FT_*";
 
 /// With these, somebody who may run one program makes it another: they name code that the loader, a shell or an
-/// interpreter runs, or where these look for it. The first five are those that the server sets; the rest is
-/// what sudo never lets through (env.c, `initial_badenv_table`), and kin of these.
-const HARMFUL: [&str; 59] = [
-    "PATH",
-    "HOME",
-    "USER",
-    "LOGNAME",
-    "SHELL", // those of the server
-    "LD_*",
-    "_RLD*",
-    "GCONV_PATH",
-    "GLIBC_TUNABLES",
-    "MALLOC_*", // the loader and the C library
-    "LOCALDOMAIN",
-    "RES_OPTIONS",
-    "HOSTALIASES",
-    "NLSPATH",
-    "PATH_LOCALE",
-    "LOCPATH", //
-    "IFS",
-    "CDPATH",
-    "ENV",
-    "BASH_*",
-    "PS4",
-    "GLOBIGNORE",
-    "BASHOPTS",
-    "SHELLOPTS",
-    "PROMPT_COMMAND", // shells
-    "FPATH",
-    "NULLCMD",
-    "READNULLCMD",
-    "ZDOTDIR",
-    "TMPPREFIX", //
-    "TERMINFO",
-    "TERMINFO_DIRS",
-    "TERMPATH",
-    "TERMCAP", // terminals
-    "PERL*",
-    "PYTHON*",
-    "RUBY*",
-    "GEM_*",
-    "NODE_*",
-    "JAVA_*",
-    "_JAVA_*",
-    "JDK_*",
-    "CLASSPATH",
-    "LUA_*",
-    "TCL*",
-    "PHP*", // interpreters
-    "GIT_*",
-    "SSH_*",
-    "RSYNC_*",
-    "TAR_*",
-    "LESS*",
-    "MAN*",
-    "EDITOR",
-    "VISUAL",
-    "PAGER",
-    "BROWSER", //
-    "OPENSSL_*",
-    "SYSTEMD_*",
-    "XDG_*", // what programs start, load or read
+/// interpreter runs, or where these look for it. In order: those that the server sets, and those of the loader and
+/// the C library, shells, terminals, interpreters, and programs that start others. Most are those that sudo never
+/// lets through (env.c, `initial_badenv_table`).
+const HARMFUL: [&str; 6] = [
+    "PATH HOME USER LOGNAME SHELL",
+    "LD_* _RLD* GCONV_PATH GLIBC_TUNABLES MALLOC_* LOCALDOMAIN RES_OPTIONS HOSTALIASES NLSPATH PATH_LOCALE LOCPATH",
+    "IFS CDPATH ENV BASH_* PS4 GLOBIGNORE BASHOPTS SHELLOPTS PROMPT_COMMAND FPATH NULLCMD READNULLCMD ZDOTDIR TMPPREFIX",
+    "TERMINFO TERMINFO_DIRS TERMPATH TERMCAP",
+    "PERL* PYTHON* RUBY* GEM_* NODE_* JAVA_* _JAVA_* JDK_* CLASSPATH LUA_* TCL* PHP*",
+    "GIT_* SSH_* RSYNC_* TAR_* APT_* LESS* MAN* EDITOR VISUAL PAGER BROWSER OPENSSL_* SYSTEMD_* XDG_*",
 ];
+
+/// The first harmful pattern that has a name in common with this one.
+fn harmful(pattern: &str) -> Option<&'static str> {
+    HARMFUL.iter().flat_map(|line| line.split(' ')).find(|bad| overlap(bad, pattern))
+}
 
 impl TryFrom<Vec<String>> for Variables {
     type Error = String;
@@ -117,14 +70,14 @@ impl Variables {
     /// Whether one of the patterns covers `name`. For an account that is `limited` to named commands, none covers
     /// what would let it out of them.
     pub(super) fn allows(&self, name: &str, limited: bool) -> bool {
-        let barred = overlap(RESERVED, name) || (limited && HARMFUL.iter().any(|bad| overlap(bad, name)));
+        let barred = overlap(RESERVED, name) || (limited && harmful(name).is_some());
         !barred && self.0.iter().any(|pattern| overlap(pattern, name))
     }
 
     /// Whether none of the patterns could let an account out of its named commands; else what is wrong.
     pub(super) fn harmless(&self) -> Result<(), String> {
         for pattern in &self.0 {
-            if let Some(bad) = HARMFUL.iter().find(|bad| overlap(bad, pattern)) {
+            if let Some(bad) = harmful(pattern) {
                 return Err(format!(
                     "{pattern} covers {bad}, with which named 'commands' could be made to run others: leave it out"
                 ));
