@@ -116,7 +116,7 @@ pub struct LogArgs {
     /// Form of log lines on standard error [default: text]
     #[arg(long, value_name = "FORMAT", env = "FTSERVER_LOG_FORMAT", hide_env_values = true)]
     pub log_format: Option<LogFormat>,
-    /// Least severe level that is logged [default: info; warn for stdio]
+    /// Least severe level that is logged; commands that were run always are [default: info; warn for stdio]
     #[arg(long, value_name = "LEVEL", env = "FTSERVER_LOG_LEVEL", hide_env_values = true)]
     pub log_level: Option<LogLevel>,
 }
@@ -159,7 +159,9 @@ Examples:
   ssh-add -L | ftserver user add alice --key - --allow read,write,delete
   ftserver user add bob --password-file - --read-only < password.txt
 
-Without --allow the account may read and write.")]
+Without --allow the account may read and write. exec lets it run programs, shell command lines, with
+all the rights of the user that the server runs as, unless an [exec] table in STATE/accounts/NAME.toml
+names the commands or another user; README, \"Running commands\", lists its keys.")]
 pub struct UserAddArgs {
     /// Name of the account: 1 to 64 of a-z, 0-9, '.', '_', '-', not starting with '.' or '-'
     #[arg(value_parser = user_name)]
@@ -183,7 +185,7 @@ pub struct UserAddArgs {
 #[command(
     group = ArgGroup::new("what").args(["allow", "read_only", "append_only"]).required(true),
     after_help = "\
-The rights replace those that the account had. Sessions that are open keep theirs until they end.
+The rights replace those that the account had; its [exec] table stays. Sessions that are open keep theirs until they end.
 
 Examples:
   ftserver user allow alice --allow read,write,delete
@@ -201,7 +203,7 @@ pub struct UserAllowArgs {
 /// Which rights to grant.
 #[derive(Debug, Args)]
 pub struct RightsArgs {
-    /// Rights, of read,create,overwrite,delete; write = create,overwrite
+    /// Rights, of read,create,overwrite,delete,exec,shell; write = create,overwrite
     #[arg(long, value_name = "LIST", value_parser = rights, conflicts_with_all = ["read_only", "append_only"])]
     pub allow: Option<Rights>,
     /// The same as --allow read
@@ -257,7 +259,8 @@ pub struct InviteArgs {
 /// What `check` is told.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exit code 2 where something is wrong; each error names its file and line.
+Exit code 2 where something is wrong; each error names its file and line. Commands of [exec] tables
+that look like a mistake are noted.
 
 Example:
   ftserver check --config /etc/ftserver.toml --state /var/lib/ftserver")]
@@ -270,7 +273,8 @@ pub struct CheckArgs {
 /// What `stdio` is told.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-There is no login: ssh has seen to it, and --root and --allow say what the session may do.
+There is no login: ssh has seen to it, and --root and --allow say what the session may do. With exec
+it runs any program as the user that ssh logged in.
 
 Example, on the client:
   ftclient get --via 'ssh HOST ftserver stdio --root /srv/files --allow read' HOST:file .")]
@@ -278,7 +282,7 @@ pub struct StdioArgs {
     /// Directory to serve
     #[arg(long, value_name = "DIR", env = "FTSERVER_ROOT", hide_env_values = true)]
     pub root: PathBuf,
-    /// Rights, of read,create,overwrite,delete; write = create,overwrite
+    /// Rights, of read,create,overwrite,delete,exec,shell; write = create,overwrite
     #[arg(long, value_name = "LIST", value_parser = rights, default_value = "read,write")]
     pub allow: Rights,
     /// Logs
@@ -293,9 +297,6 @@ fn user_name(text: &str) -> Result<String, String> {
 fn rights(text: &str) -> Result<Rights, String> {
     match text.parse()? {
         Rights::NONE => Err("the list is empty: name at least one right".to_owned()),
-        rights if rights.intersects(Rights::EXEC.union(Rights::SHELL)) => {
-            Err("exec and shell are not in this release; leave them out".to_owned())
-        }
         rights => Ok(rights),
     }
 }

@@ -12,6 +12,7 @@ use ssh_key::PublicKey;
 use zeroize::Zeroizing;
 
 use crate::accounts::{Account, AccountError, Accounts};
+use crate::exec::Grant;
 use crate::state::{StateDir, StateError, StateLock};
 use crate::toml_file::{self, AbsolutePath, Malformed, RightNames};
 
@@ -205,6 +206,7 @@ impl Invites {
             password: None,
             root: file.root.map(|root| root.0),
             rights: file.allow.ok_or(InviteError::AccountGone)?.0,
+            exec: Grant::default(),
         };
         accounts.add_locked(&lock, &account)?;
         Ok(account)

@@ -4,6 +4,7 @@
 //! - [`cli`], [`admin`]: the command line, and everything it does but serving
 //! - [`config`]: flags, environment and file brought together
 //! - [`state`], [`identity`], [`accounts`], [`invites`], [`roots`]: what is kept between runs
+//! - [`exec`]: which commands an account may run, and how; [`process`]: running them
 //! - [`logging`]: where log lines go
 //! - [`serve`]: from options to a running server; [`server`]: what its sessions share
 //! - [`listener`] → `admission`, `tls` → `session` → `login` → `policy` → `verbs`: the way of a request
@@ -25,6 +26,7 @@ mod admission;
 pub mod cli;
 pub mod config;
 mod digests;
+pub mod exec;
 mod hashers;
 pub mod identity;
 pub mod invites;

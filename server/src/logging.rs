@@ -6,8 +6,12 @@ use std::io::{self, Write};
 use ft_protocol::display::Escaped;
 use serde::Deserialize;
 use tracing::Subscriber;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+
+/// Target of the lines that are logged whatever level is asked for: who ran which command.
+pub(crate) const AUDIT: &str = "audit";
 
 /// Form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, clap::ValueEnum)]
@@ -59,11 +63,12 @@ fn subscriber<W>(format: LogFormat, level: LogLevel, target: W) -> Box<dyn Subsc
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let builder = tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_target(false);
-    let builder = builder.with_writer(Safe { format, target });
+    let wanted = Targets::new().with_default(level).with_target(AUDIT, LevelFilter::INFO);
+    let builder = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_ansi(false);
+    let builder = builder.with_target(false).with_writer(Safe { format, target });
     match format {
-        LogFormat::Text => Box::new(builder.finish()),
-        LogFormat::Json => Box::new(builder.json().flatten_event(true).finish()),
+        LogFormat::Text => Box::new(builder.finish().with(wanted)),
+        LogFormat::Json => Box::new(builder.json().flatten_event(true).finish().with(wanted)),
     }
 }
 
@@ -167,6 +172,49 @@ mod tests {
         assert_eq!(logged(LogFormat::Text, LogLevel::Debug).lines().count(), 2);
         assert_eq!(logged(LogFormat::Text, LogLevel::Info).lines().count(), 1);
         assert_eq!(logged(LogFormat::Text, LogLevel::Warn), "");
+    }
+
+    #[test]
+    fn a_command_leaves_one_line_at_every_level() {
+        use crate::exec::audit::{Line, shown};
+        use crate::process::Ended;
+        let hostile = b"sh\0-c\0id\n2026-01-01T00:00:00Z  INFO audit: command user=\"root\"\x1b[2J\xff\0";
+        let request = ft_protocol::wire::message::Exec { argv: hostile.to_vec(), ..Default::default() };
+        for format in [LogFormat::Text, LogFormat::Json] {
+            for level in [LogLevel::Error, LogLevel::Warn, LogLevel::Trace] {
+                let sink = Sink::default();
+                let target = sink.clone();
+                tracing::subscriber::with_default(subscriber(format, level, move || target.clone()), || {
+                    let line = Line {
+                        user: "ops",
+                        source: None,
+                        argv: &shown(&request),
+                        shell: false,
+                        tty: true,
+                        ended: Some(Ended::Signalled(15)),
+                        why: Some("the time limit\nwas reached"),
+                        bytes_in: 1,
+                        bytes_out: 2,
+                        duration: std::time::Duration::from_millis(1500),
+                    };
+                    line.log();
+                    tracing::info!("another");
+                });
+                let bytes = sink.0.lock().unwrap().clone();
+                let text = String::from_utf8(bytes).unwrap();
+                let lines: Vec<_> = text.lines().collect();
+                assert_eq!(lines.len(), if level == LogLevel::Trace { 2 } else { 1 }, "{text}");
+                assert_eq!(Escaped::from(lines[0]).to_string(), lines[0]);
+                let fields = match format {
+                    LogFormat::Text => ["user=\"ops\"", "signal=15", "milliseconds=1500", "source=\"stdio\""],
+                    LogFormat::Json => {
+                        ["\"user\":\"ops\"", "\"signal\":15", "\"milliseconds\":1500", "\"source\":\"stdio\""]
+                    }
+                };
+                fields.iter().for_each(|field| assert!(lines[0].contains(field), "{field} in {text}"));
+                assert!(!lines[0].contains("status"), "{text}");
+            }
+        }
     }
 
     #[test]

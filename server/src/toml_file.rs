@@ -1,5 +1,6 @@
 //! TOML read strictly: what cannot be understood is an error with file and line, and nothing is guessed.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use ft_protocol::auth::Rights;
@@ -24,12 +25,17 @@ pub struct Malformed {
 /// Reads `text`, which `path` holds. Unknown keys are errors where `T` denies them. An error in a list names
 /// the line where the list begins.
 pub(crate) fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, Malformed> {
-    toml::from_str(text).map_err(|error| {
-        let start = error.span().map_or(0, |span| span.start);
-        let before = text.as_bytes().get(..start).unwrap_or_default();
+    toml::from_str(text)
+        .map_err(|error| Malformed::at(path, text, error.span().unwrap_or_default(), error.message()))
+}
+
+impl Malformed {
+    /// An error about these bytes of `text`, which `path` holds.
+    pub(crate) fn at(path: &Path, text: &str, span: Range<usize>, message: impl Into<String>) -> Self {
+        let before = text.as_bytes().get(..span.start).unwrap_or_default();
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-        Malformed { path: path.to_owned(), line, message: error.message().to_owned() }
-    })
+        Self { path: path.to_owned(), line, message: message.into() }
+    }
 }
 
 /// A path that begins at `/`.

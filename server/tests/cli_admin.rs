@@ -110,14 +110,56 @@ fn presets_and_defaults_grant_what_they_say() {
 }
 
 #[test]
-fn what_this_release_cannot_do_is_not_granted() {
+fn who_grants_commands_is_told_what_that_means() {
     let place = Place::new();
-    for line in
-        ["user add ops --key key.pub", "user allow ops", "invite ops --address h", "stdio --root data"]
-    {
-        place.refused(&format!("{line} --allow read,exec"), 2, "not in this release");
-        place.refused(&format!("{line} --allow shell"), 2, "not in this release");
-    }
+    place.state().record_listen("192.0.2.1:4711".parse().unwrap()).unwrap();
+    let warning = |line: &str| {
+        let (code, _, err) = place.run(line);
+        assert_eq!(code, 0, "{line}: {err}");
+        err.contains("can run any program with the rights of the user that the server runs as")
+            && err.contains("state/accounts/ops.toml")
+    };
+    assert!(warning("user add ops --key key.pub --allow read,exec"));
+    assert!(!warning("user allow ops --allow read"));
+    assert!(warning("user allow ops --allow shell"));
+    place.ok("user remove ops");
+    assert!(warning("invite ops --allow exec"));
+    assert!(!warning("invite ops --read-only"));
+
+    place.ok("user add ops --key key.pub --allow exec");
+    let file = place.path("state/accounts/ops.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{text}\n[exec]\ncommands = [['/bin/sh', '*']]\n")).unwrap();
+    assert!(!warning("user allow ops --allow read,exec"));
+    place.refused("user allow ops --allow shell", 2, "leave out the right 'shell'");
+    let shown = place.ok("user show ops");
+    assert!(shown.contains("rights: read,exec\n") && shown.contains("command: /bin/sh *\n"), "{shown}");
+    assert!(shown.contains("commands may have: none\n"), "{shown}");
+}
+
+#[test]
+fn check_tells_what_is_wrong_with_a_table_of_commands() {
+    let place = Place::new();
+    let file = place.path("state/accounts/ops.toml");
+    let check = |allow: &str, table: &str| {
+        place.run("user remove ops");
+        place.ok("user add ops --key key.pub");
+        let text = fs::read_to_string(&file).unwrap();
+        let allow =
+            text.replace("allow = [\"read\", \"create\", \"overwrite\"]", &format!("allow = ['{allow}']"));
+        assert_ne!(allow, text);
+        fs::write(&file, format!("{allow}\n[exec]\n{table}\n")).unwrap();
+        let (code, _, err) = place.run("check");
+        (code, err)
+    };
+    let (code, err) = check("exec", "commands = [['/no/such']]");
+    assert!(code == 0 && err.contains("note: ops may run /no/such, which is not there"), "{code} {err}");
+    let (code, err) = check("read", "tty = true");
+    assert!(code == 0 && err.contains("has no effect"), "{code} {err}");
+    let (code, err) = check("exec", "user = 'no-such-user'");
+    assert!(code == 2 && err.contains("ops.toml: [exec] user: there is no"), "{code} {err}");
+    let (code, err) = check("exec", "comands = [['/bin/df']]");
+    assert!(code == 2 && err.contains("ops.toml:") && err.contains("comands"), "{code} {err}");
 }
 
 #[test]

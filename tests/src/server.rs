@@ -209,5 +209,6 @@ fn account(name: &str, key: &PrivateKey, rights: Rights) -> Account {
         password: None,
         root: None,
         rights,
+        exec: ftserver::exec::Grant::default(),
     }
 }

@@ -150,7 +150,8 @@ fn own_key() -> PrivateKey {
 
 fn blank(name: &str, rights: &str) -> Account {
     let rights: Rights = rights.parse().unwrap();
-    Account { name: name.to_owned(), keys: Vec::new(), password: None, root: None, rights }
+    let exec = ftserver::exec::Grant::default();
+    Account { name: name.to_owned(), keys: Vec::new(), password: None, root: None, rights, exec }
 }
 
 /// The unfinished files in a directory.

@@ -14,6 +14,7 @@ pub use keys::{BadKey, parse_public_keys};
 pub use password::{BadPassword, MAX_PASSWORD, PasswordHash, hash_password, verify_password};
 pub use store::Accounts;
 
+use crate::exec::Grant;
 use crate::roots::RootError;
 use crate::state::StateError;
 use crate::toml_file::{self, AbsolutePath, Malformed, RightNames};
@@ -32,6 +33,8 @@ pub struct Account {
     pub root: Option<PathBuf>,
     /// What it may do.
     pub rights: Rights,
+    /// Which commands it may run, where it has the right `exec` or `shell`.
+    pub exec: Grant,
 }
 
 /// What can go wrong with accounts.
@@ -84,28 +87,41 @@ struct AccountFile {
     password: Option<PasswordHash>,
     #[serde(skip_serializing_if = "Option::is_none")]
     root: Option<AbsolutePath>,
+    #[serde(default, skip_serializing_if = "Grant::is_default")]
+    exec: Grant,
 }
 
 impl Account {
+    /// Whether it has one of the rights that run commands.
+    pub(crate) fn may_run_commands(&self) -> bool {
+        self.rights.intersects(Rights::EXEC.union(Rights::SHELL))
+    }
+
     fn from_toml(name: &str, path: &Path, text: &str) -> Result<Self, Malformed> {
         let file: AccountFile = toml_file::parse(path, text)?;
+        file.exec
+            .consistent_with(file.allow.0)
+            .map_err(|wrong| Malformed::at(path, text, wrong.span, wrong.message))?;
         Ok(Self {
             name: name.to_owned(),
             keys: file.keys.into_iter().map(|line| line.0).collect(),
             password: file.password,
             root: file.root.map(|root| root.0),
             rights: file.allow.0,
+            exec: file.exec,
         })
     }
 
     fn to_toml(&self) -> Result<String, AccountError> {
         let unstorable = |reason: String| AccountError::Unstorable { name: self.name.clone(), reason };
         let root = self.root.clone().map(AbsolutePath::try_from).transpose().map_err(unstorable)?;
+        self.exec.consistent_with(self.rights).map_err(|wrong| unstorable(wrong.message))?;
         toml::to_string(&AccountFile {
             allow: RightNames(self.rights),
             keys: self.keys.iter().cloned().map(KeyLine).collect(),
             password: self.password.clone(),
             root,
+            exec: self.exec.clone(),
         })
         .map_err(|e| unstorable(e.to_string()))
     }

@@ -124,6 +124,7 @@ mod tests {
 
     use super::*;
     use crate::accounts::{hash_password, parse_public_keys};
+    use crate::exec::Grant;
 
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti a@b";
 
@@ -134,6 +135,7 @@ mod tests {
             password: Some(hash_password(b"x").unwrap()),
             root: None,
             rights: Rights::READ.union(Rights::CREATE),
+            exec: Grant::default(),
         }
     }
 
@@ -223,5 +225,97 @@ mod tests {
         std::fs::write(&file, &good).unwrap();
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
         assert!(accounts.load("alice").unwrap_err().to_string().contains("chmod 600"));
+    }
+
+    /// An account file that says everything, as the README shows it.
+    fn documented() -> String {
+        let readme = include_str!("../../../README.md");
+        let block = readme.split("```toml\n").find(|block| block.contains("[exec]")).unwrap();
+        let table = block.split("```").next().unwrap();
+        let first = table.find('\n').unwrap() + 1;
+        format!("{}keys = ['{KEY}']\n{}", &table[..first], &table[first..])
+    }
+
+    #[test]
+    fn the_exec_table_survives_every_change_of_the_account() {
+        let (dir, accounts) = store();
+        accounts.add(&account("ops")).unwrap();
+        let file = dir.path().join("state/accounts/ops.toml");
+        let tables = [
+            documented(),
+            "allow = ['exec', 'shell']\n[exec]\ncwd = false\nenv = ['A*']\nnew_privileges = true".to_owned(),
+            "allow = ['exec']\n[exec]\n".to_owned(),
+            "allow = ['exec']\n[exec]\ncommands = [['/bin/a', '*', \"\\u0007é'\"]]\ntime_limit = '1500ms'"
+                .to_owned(),
+        ];
+        for text in tables {
+            std::fs::write(&file, &text).unwrap();
+            let before = accounts.read("ops").unwrap().unwrap();
+            accounts.modify("ops", |account| account.rights = Rights::EXEC.union(Rights::READ)).unwrap();
+            accounts.modify("ops", |account| account.password = Some(hash_password(b"y").unwrap())).unwrap();
+            let after = accounts.read("ops").unwrap().unwrap();
+            assert_eq!(after.exec, before.exec, "{text}");
+            assert_eq!(after.exec.describe(), before.exec.describe());
+            assert_eq!(after.keys, before.keys);
+        }
+    }
+
+    #[test]
+    fn a_shell_is_not_granted_beside_named_commands() {
+        let (dir, accounts) = store();
+        accounts.add(&account("ops")).unwrap();
+        std::fs::write(dir.path().join("state/accounts/ops.toml"), documented()).unwrap();
+        let all = Rights::EXEC.union(Rights::SHELL);
+        let error = accounts.modify("ops", |account| account.rights = all).unwrap_err();
+        assert!(error.to_string().contains("leave out the right 'shell'"), "{error}");
+        assert_eq!(accounts.load("ops").unwrap().unwrap().rights, Rights::READ.union(Rights::EXEC));
+    }
+
+    /// Each line of a file that says everything, spoilt in many ways: nobody gets in, and the line is named.
+    #[test]
+    fn no_line_that_went_wrong_widens_access() {
+        let (dir, accounts) = store();
+        accounts.add(&account("ops")).unwrap();
+        let file = dir.path().join("state/accounts/ops.toml");
+        let good = documented();
+        let lines: Vec<&str> = good.lines().collect();
+        let refused = |at: usize, bad: &str| {
+            let mut text = lines.clone();
+            text[at] = bad;
+            std::fs::write(&file, text.join("\n")).unwrap();
+            match accounts.load("ops") {
+                Err(AccountError::Malformed(error)) => error.line,
+                other => panic!("{bad}: {other:?}"),
+            }
+        };
+        for (at, line) in lines.iter().enumerate().filter(|(_, line)| !line.is_empty()) {
+            let code = line.split(" #").next().unwrap().trim_end();
+            refused(at, &format!("{code}\n{code}"));
+            refused(at, &format!("x{code}"));
+            let Some((key, value)) = code.split_once(" = ") else {
+                ["[exe]", "[exec.limit]", "[[exec]]", ""].iter().for_each(|bad| _ = refused(at, bad));
+                continue;
+            };
+            if value.parse::<u64>().is_err() {
+                refused(at, &code[..code.len() - 1]);
+            }
+            let mut spoilt = vec![format!("{key}s = {value}"), format!("{} = {value}", key.to_uppercase())];
+            for bad in ["''", "0", "-1", "[['']]", "[1]", "[[]]", "{}", "'x'", "[['df']]", "[['/bin/']]", ""]
+            {
+                // It is another user; whether there is one is seen when a command is to run.
+                if (key, bad) != ("user", "'x'") {
+                    spoilt.push(format!("{key} = {bad}"));
+                }
+            }
+            for bad in spoilt {
+                assert_eq!(refused(at, &bad), at + 1, "{bad}");
+            }
+        }
+        let line_of = |start: &str| lines.iter().position(|line| line.starts_with(start)).unwrap();
+        assert_eq!(refused(line_of("env"), "env = ['LANG', 'LD_*']"), line_of("env") + 1);
+        // The error is where the commands are.
+        assert_eq!(refused(line_of("allow"), "allow = ['exec', 'shell']"), line_of("commands") + 1);
+        std::fs::write(&file, &good).unwrap();
+        accounts.load("ops").unwrap().unwrap();
     }
 }

@@ -6,9 +6,10 @@ use ft_protocol::auth::check_user_name;
 use ft_protocol::display::Escaped;
 
 use super::{CommandError, print, say};
-use crate::accounts::Accounts;
+use crate::accounts::{Account, Accounts};
 use crate::cli::CheckArgs;
 use crate::config::{Config, Settings};
+use crate::exec;
 use crate::identity::Identity;
 use crate::invites::Invites;
 use crate::roots::canonical_root;
@@ -52,7 +53,13 @@ fn check_accounts(accounts: &Accounts, report: &mut Report) -> Result<(), Comman
         }
         match accounts.load(name) {
             Ok(Some(account)) => {
+                if let Some(Err(error)) = account.exec.user().map(exec::check_user) {
+                    let file = accounts.path_of(name);
+                    report.wrong(&format_args!("{}: [exec] user: {error}", shown(&file)));
+                    continue;
+                }
                 good += 1;
+                note_on_exec(&account);
                 if account.keys.is_empty() && account.password.is_none() {
                     say(format_args!("note: nobody can log in to {name}: it has neither key nor password"));
                 }
@@ -64,6 +71,19 @@ fn check_accounts(accounts: &Accounts, report: &mut Report) -> Result<(), Comman
     }
     report.fine(format_args!("accounts: {good} of {}", names.len()));
     Ok(())
+}
+
+/// What may be meant, but is more likely a mistake.
+fn note_on_exec(account: &Account) {
+    let name = &account.name;
+    if !account.may_run_commands() && !account.exec.is_default() {
+        say(format_args!(
+            "note: the [exec] table of {name} has no effect: it has neither right exec nor shell"
+        ));
+    }
+    for program in account.exec.programs().filter(|program| !program.is_file()) {
+        say(format_args!("note: {name} may run {}, which is not there", shown(program)));
+    }
 }
 
 /// What was checked, for standard output; what is wrong is said at once.

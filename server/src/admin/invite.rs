@@ -4,9 +4,11 @@ use std::net::{Ipv6Addr, SocketAddr};
 
 use ft_protocol::auth::JoinString;
 
-use super::{CommandError, print, say};
+use super::{CommandError, print, say, say_what_exec_means};
+use crate::accounts::Accounts;
 use crate::cli::InviteArgs;
 use crate::config::DEFAULT_PORT;
+use crate::exec::Grant;
 use crate::identity::Identity;
 use crate::invites::{Invitation, Invites};
 use crate::roots::canonical_root;
@@ -37,6 +39,7 @@ pub fn invite(args: &InviteArgs, state: &StateDir) -> Result<(), CommandError> {
         "On the other machine: ftclient join  (and paste the line above); it works once, until {}",
         invite.expires
     ));
+    say_what_exec_means(&args.name, rights.unwrap_or_default(), &Grant::default(), &Accounts::new(state));
     Ok(())
 }
 

@@ -10,6 +10,8 @@ mod user;
 use std::fmt;
 use std::io::{self, Write};
 
+use ft_protocol::auth::Rights;
+use ft_protocol::display::Escaped;
 use ft_protocol::{Error, error::status_of, exit};
 
 pub use check::check;
@@ -17,12 +19,13 @@ pub use generate::{completions, man};
 pub use invite::invite;
 pub use user::user;
 
-use crate::accounts::AccountError;
+use crate::accounts::{AccountError, Accounts};
 use crate::config::ConfigError;
+use crate::exec::Grant;
 use crate::identity::{Identity, IdentityError};
 use crate::invites::InviteError;
 use crate::roots::RootError;
-use crate::state::{StateDir, StateError};
+use crate::state::{StateDir, StateError, shown};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -140,6 +143,22 @@ pub fn fingerprint(state: &StateDir) -> Result<(), CommandError> {
 /// Says something to a person, on standard error. That nobody can hear it is no failure.
 pub fn say(line: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Says what it means that an account may run commands which its file does not name.
+fn say_what_exec_means(name: &str, rights: Rights, grant: &Grant, accounts: &Accounts) {
+    if !rights.intersects(Rights::EXEC.union(Rights::SHELL)) || grant.is_limited() {
+        return;
+    }
+    let whose = match grant.user() {
+        Some(user) => format!("the operating-system user {}", Escaped::from(user)),
+        None => "the user that the server runs as (all of the machine, if that is root)".to_owned(),
+    };
+    say(format_args!(
+        "exec: {name} can run any program with the rights of {whose}, whatever its root and its other rights; \
+         to limit that, add an [exec] table to {} ('Running commands' in the README), then run `ftserver check`",
+        shown(&accounts.path_of(name))
+    ));
 }
 
 /// Writes a result to standard output. A reader that has seen enough, such as `head`, is no failure.

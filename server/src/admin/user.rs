@@ -8,9 +8,10 @@ use ft_protocol::display::Escaped;
 use ssh_key::HashAlg;
 
 use super::secrets::{new_password, read_keys, read_password};
-use super::{CommandError, print, say};
+use super::{CommandError, print, say, say_what_exec_means};
 use crate::accounts::{Account, AccountError, Accounts, hash_password};
 use crate::cli::{UserAddArgs, UserAllowArgs, UserCommand};
+use crate::exec::Grant;
 use crate::invites::Invites;
 use crate::roots::canonical_root;
 use crate::state::{StateDir, shown};
@@ -52,8 +53,10 @@ fn add(args: UserAddArgs, state: &StateDir) -> Result<(), CommandError> {
     };
     let root = args.root.map(|root| canonical_root(&root, state)).transpose()?;
     let rights = args.rights.given().unwrap_or(Rights::READ.union(Rights::WRITE));
-    accounts.add(&Account { name: args.name.clone(), keys, password, root, rights })?;
+    let exec = Grant::default();
+    accounts.add(&Account { name: args.name.clone(), keys, password, root, rights, exec })?;
     say(format_args!("added {} with {rights}", args.name));
+    say_what_exec_means(&args.name, rights, &Grant::default(), &accounts);
     Ok(())
 }
 
@@ -95,6 +98,9 @@ fn show(name: &str, state: &StateDir) -> Result<(), CommandError> {
     let root = account.root.as_deref().map_or("that of serve".to_owned(), |root| shown(root).to_string());
     let password = if account.password.is_some() { "set" } else { "none" };
     let mut text = format!("name: {name}\nrights: {}\nroot: {root}\npassword: {password}\n", account.rights);
+    if account.may_run_commands() || !account.exec.is_default() {
+        text.push_str(&account.exec.describe());
+    }
     for key in &account.keys {
         let line = format!("key: {} {}", key.fingerprint(HashAlg::Sha256), Escaped::from(key.comment()));
         text.push_str(line.trim_end());
@@ -107,8 +113,10 @@ fn allow(args: &UserAllowArgs, state: &StateDir) -> Result<(), CommandError> {
     let name = &args.name;
     let missing = || CommandError::Usage("give --allow LIST, --read-only or --append-only".to_owned());
     let rights = args.rights.given().ok_or_else(missing)?;
-    Accounts::new(state).modify(name, |account| account.rights = rights)?;
+    let accounts = Accounts::new(state);
+    let account = accounts.modify(name, |account| account.rights = rights)?;
     say(format_args!("{name} may {rights}, from the next login on"));
+    say_what_exec_means(name, rights, &account.exec, &accounts);
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ft_protocol::display::Escaped;
+use serde::{Deserialize, Serialize};
 
 /// Longest duration that is accepted: a year.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -18,6 +19,30 @@ pub fn parse_duration(text: &str) -> Result<Duration, BadDuration> {
     sum(text)
         .filter(|total| !total.is_zero() && *total <= LONGEST)
         .ok_or_else(|| BadDuration(text.chars().take(80).collect()))
+}
+
+/// A duration as [`parse_duration`] reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) struct DurationText(pub(crate) Duration);
+
+impl TryFrom<String> for DurationText {
+    type Error = BadDuration;
+
+    fn try_from(text: String) -> Result<Self, BadDuration> {
+        parse_duration(&text).map(Self)
+    }
+}
+
+impl From<DurationText> for String {
+    fn from(DurationText(duration): DurationText) -> Self {
+        match (duration.subsec_millis(), duration.as_secs()) {
+            (0, seconds) if seconds % 3600 == 0 => format!("{}h", seconds / 3600),
+            (0, seconds) if seconds % 60 == 0 => format!("{}m", seconds / 60),
+            (0, seconds) => format!("{seconds}s"),
+            _ => format!("{}ms", duration.as_millis()),
+        }
+    }
 }
 
 fn sum(text: &str) -> Option<Duration> {
@@ -50,6 +75,8 @@ mod tests {
         let cases = [("500ms", 500), ("20s", 20_000), ("1h30m", 5_400_000), ("7d", 604_800_000)];
         for (text, millis) in cases {
             assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)), "{text}");
+            let written = String::from(DurationText(Duration::from_millis(millis)));
+            assert_eq!(parse_duration(&written), Ok(Duration::from_millis(millis)), "{written}");
         }
     }
 

@@ -3,12 +3,11 @@
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::time::Duration;
 
 use ft_protocol::Error;
 use serde::Deserialize;
 
-use super::duration::{BadDuration, parse_duration};
+use super::duration::DurationText;
 use super::{ConfigError, Limits, Settings};
 use crate::logging::{LogFormat, LogLevel};
 use crate::toml_file::{self, AbsolutePath};
@@ -61,18 +60,5 @@ impl ConfigFile {
             stall_timeout: time(&self.stall_timeout, default.stall_timeout),
             drain_timeout: time(&self.drain_timeout, default.drain_timeout),
         }
-    }
-}
-
-/// A duration as [`parse_duration`] reads it.
-#[derive(Debug, Deserialize)]
-#[serde(try_from = "String")]
-struct DurationText(Duration);
-
-impl TryFrom<String> for DurationText {
-    type Error = BadDuration;
-
-    fn try_from(text: String) -> Result<Self, BadDuration> {
-        parse_duration(&text).map(Self)
     }
 }

@@ -2,6 +2,7 @@
 
 mod duration;
 mod file;
+mod size;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -11,7 +12,9 @@ use std::time::Duration;
 use ft_protocol::Error;
 use ft_protocol::auth::Rights;
 
+pub(crate) use duration::DurationText;
 pub use duration::{BadDuration, parse_duration};
+pub(crate) use size::SizeText;
 
 use file::ConfigFile;
 
