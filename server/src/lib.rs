@@ -8,6 +8,7 @@
 //! - [`logging`]: where log lines go
 //! - [`serve`]: from options to a running server; [`server`]: what its sessions share
 //! - [`listener`] → `admission`, `tls` → `session` → `login` → `policy` → `verbs`: the way of a request
+//! - [`process`]: how a command runs, and how nothing of it stays behind
 //!
 //! ```no_run
 //! # async fn example(options: ftserver::config::ServeOptions) -> Result<(), Box<dyn std::error::Error>> {

@@ -29,7 +29,8 @@ async fn starts_and_drops_leave_no_process_and_no_descriptor() {
     output(spec(&["true"])).await;
     let before = descriptors();
     let mark = Mark::new();
-    for round in 0..120 {
+    let rounds = if std::env::var_os("FT_SOAK").is_some() { 500 } else { 120 };
+    for round in 0..rounds {
         let given = mark.on(sh("setsid sleep 1000 & sleep 1000"));
         let given = if round % 3 == 0 { terminal(given) } else { given };
         let running = launcher().start(given).await.unwrap();

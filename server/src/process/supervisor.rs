@@ -81,7 +81,7 @@ pub(super) fn run(terminal: bool) -> ExitCode {
     let Ok(lifeline) = rustix::stdio::stdin().try_clone_to_owned() else { return ExitCode::FAILURE };
     let mut lifeline = UnixStream::from(lifeline);
     match Watch::begin(&lifeline, terminal) {
-        Ok(watch) => watch.to_the_end(),
+        Ok(watch) => watch.until_the_end(),
         Err(error) => {
             let _ = lifeline.write_all(&Report { outcome: Outcome::Failed(error), left: 0 }.encode());
         }
@@ -134,7 +134,7 @@ impl Watch {
         Ok(Self { lifeline, report_to, terminal, tree, children, asked, phase, since })
     }
 
-    fn to_the_end(mut self) {
+    fn until_the_end(mut self) {
         loop {
             let left = self.tree.reap();
             match self.tree.ended() {

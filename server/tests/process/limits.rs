@@ -67,6 +67,16 @@ async fn too_much_processor_time_ends_with_the_signal_that_says_so() {
 }
 
 #[tokio::test]
+async fn too_little_memory_ends_it_and_is_no_hang() {
+    let mut given = sh("exit 0");
+    given.limits.memory = Some(1 << 20);
+    match launcher().start(given).await {
+        Ok(mut running) => assert_ne!(ended(&mut running.supervisor).await, Ended::Exited(0)),
+        Err(error) => assert_eq!(error.status(), Status::Unavailable, "{error}"),
+    }
+}
+
+#[tokio::test]
 async fn new_privileges_only_where_they_were_allowed() {
     for (allowed, expected) in [(true, "0"), (false, "1")] {
         let mut given = spec(&["cat", "/proc/self/status"]);
@@ -89,6 +99,28 @@ async fn another_user_is_taken_on_for_good() {
     for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
         assert_eq!(field(&status, set), "0000000000000000", "{set}");
     }
+}
+
+#[tokio::test]
+async fn another_user_takes_root() {
+    if rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED another_user_takes_root: is root");
+        return;
+    }
+    let mut given = spec(&["true"]);
+    given.run_as = Some(RunAs { uid: 1, gid: 1, groups: vec![1] });
+    let error = launcher().start(given).await.unwrap_err();
+    assert_eq!(error.status(), Status::PermissionDenied);
+    assert!(error.to_string().contains("a server that is root"), "{error}");
+}
+
+#[tokio::test]
+async fn the_servers_own_user_takes_nothing() {
+    use rustix::process::{getegid, geteuid, getgroups};
+    let mut given = spec(&["id", "-u"]);
+    let groups = getgroups().unwrap().iter().map(|gid| gid.as_raw()).collect();
+    given.run_as = Some(RunAs { uid: geteuid().as_raw(), gid: getegid().as_raw(), groups });
+    assert_eq!(text(given).await, format!("{}\n", geteuid().as_raw()));
 }
 
 #[tokio::test]
