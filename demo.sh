@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Shows both programs at work on this machine: builds them, starts a server, pairs a client with it, sends a
-# file there and back, and compares its digest in every way there is. All of it happens in a throw-away
+# file there and back, compares its digest in every way there is, and runs a command on the server. All of it happens in a throw-away
 # directory: your configuration and keys are not touched. Exits with 0 only if everything was as it should be.
 set -Eeuo pipefail
 
@@ -19,6 +19,7 @@ main() {
   pair
   transfer
   compare
+  execute
   refuse_strangers
   stop_server
   say "all is well"
@@ -67,7 +68,7 @@ start_server() {
 
 pair() {
   say "pair: what the server's 'invite' prints is pasted into the client's 'join'"
-  ftserver invite alice --address "$address" >"$work/invitation"
+  ftserver invite alice --address "$address" --allow read,write,exec >"$work/invitation"
   run ftclient join --name demo <"$work/invitation"
 }
 
@@ -92,6 +93,17 @@ compare() {
   run ftclient sum demo:random.bin >sums
   (cd got && run md5sum -c - <../sums) || fail "md5sum -c does not confirm what 'ftclient sum' says"
   run cmp sent/random.bin got/random.bin || fail "the file that came back is not the file that was sent"
+}
+
+execute() {
+  say "run commands on the server: arguments arrive as they are, and the exit status comes back"
+  local sum
+  sum=$(run ftclient exec -H demo md5sum random.bin) || fail "'ftclient exec md5sum' failed"
+  same "md5sum, run on the server" "${sum%% *}" "$(md5sum <sent/random.bin | cut -d ' ' -f 1)"
+  must_exit 1 ftclient exec -H demo test -e 'no; such $file'
+  say "a shell line is a right of its own, which this account does not have"
+  must_exit 255 ftclient exec -H demo --shell 'touch broken'
+  [[ ! -e served/broken ]] || fail "a shell line ran that was not granted"
 }
 
 refuse_strangers() {

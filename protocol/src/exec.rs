@@ -1,5 +1,7 @@
 //! What both ends of an EXEC share: how lists travel, and the credit that bounds each stream.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use tokio::sync::Semaphore;
 
 use crate::error::{Error, Result, Status};
@@ -35,17 +37,19 @@ impl Stream {
 #[derive(Debug)]
 pub struct Credit {
     left: Semaphore,
+    /// Sent, and not granted anew.
+    sent: AtomicU32,
 }
 
 impl Default for Credit {
     fn default() -> Self {
-        Self { left: Semaphore::new(WINDOW as usize) }
+        Self { left: Semaphore::new(WINDOW as usize), sent: AtomicU32::new(0) }
     }
 }
 
 impl Credit {
-    /// Takes between 1 and `most` bytes of credit; waits while there is none. For one sender at a time. What is
-    /// not used goes back with [`Credit::give`].
+    /// Takes between 1 and `most` bytes of credit; waits while there is none. For one sender at a time, which tells
+    /// with [`Credit::settle`] what it sent.
     pub async fn take(&self, most: usize) -> usize {
         // It is never closed, so an error cannot come.
         if let Ok(permit) = self.left.acquire().await {
@@ -61,16 +65,20 @@ impl Credit {
         }
     }
 
-    /// Gives back what [`Credit::take`] took and nobody used.
-    pub fn give(&self, bytes: usize) {
-        self.left.add_permits(bytes);
+    /// Of the bytes that [`Credit::take`] gave, so many are sent now; the others come back. Before they are sent:
+    /// the peer's answer may be quick.
+    pub fn settle(&self, taken: usize, sent: usize) {
+        self.sent.fetch_add(u32::try_from(sent).unwrap_or(WINDOW), Ordering::Relaxed);
+        self.left.add_permits(taken.saturating_sub(sent));
     }
 
-    /// The peer granted more. Fatal: nothing, or more than fits the window.
+    /// The peer granted more. Fatal: nothing, or more than was sent.
     pub fn granted(&self, bytes: u32) -> Result<()> {
-        if bytes == 0 || bytes as usize > (WINDOW as usize).saturating_sub(self.left.available_permits()) {
-            return Err(Error::protocol("CREDIT that does not fit the window"));
+        let sent = self.sent.load(Ordering::Relaxed);
+        if bytes == 0 || bytes > sent {
+            return Err(Error::protocol("CREDIT of nothing, or for more than was sent"));
         }
+        self.sent.fetch_sub(bytes, Ordering::Relaxed);
         self.left.add_permits(bytes as usize);
         Ok(())
     }
@@ -141,7 +149,9 @@ mod tests {
         let credit = Credit::default();
         let mut taken = 0;
         while taken < WINDOW as usize {
-            taken += credit.take(64 * 1024).await;
+            let now = credit.take(64 * 1024).await;
+            credit.settle(now, now);
+            taken += now;
         }
         assert_eq!(taken, WINDOW as usize);
         let mut more = std::pin::pin!(credit.take(10));
@@ -162,7 +172,9 @@ mod tests {
     async fn credit_beyond_the_window_or_of_nothing_is_fatal() {
         let credit = Credit::default();
         assert!(credit.granted(1).is_err());
-        assert_eq!(credit.take(100).await, 100);
+        assert_eq!(credit.take(1000).await, 1000);
+        assert!(credit.granted(1).is_err(), "taken is not sent");
+        credit.settle(1000, 100);
         assert!(credit.granted(0).is_err());
         assert!(credit.granted(101).is_err());
         assert!(credit.granted(u32::MAX).is_err());

@@ -68,19 +68,20 @@ fn is_about_that_connection(error: &io::Error) -> bool {
 }
 
 async fn handle(server: Arc<Server>, stream: TcpStream, peer: SocketAddr, stop: Stop) {
+    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     let Ok(_place) = Arc::clone(&server.connections).try_acquire_owned() else {
         // Closed before HELLO: clients take that as "busy" and try again.
         tracing::warn!(%peer, "refused: max_connections reached");
         return;
     };
     let deadline = Instant::now() + server.limits.login_timeout;
-    let applicant = server.admission.enter(peer.ip().to_canonical());
+    let applicant = server.admission.enter(peer.ip());
     let gone = applicant.gone.clone();
     let secured = gone
         .run_until_cancelled(timeout_at(deadline, tls::accept(&server.acceptor, stream, server.fingerprint)));
     match secured.await {
         Some(Ok(Ok((stream, binding)))) => {
-            let candidate = Candidate { source: peer.ip().to_canonical(), binding, deadline, applicant };
+            let candidate = Candidate { peer, binding, deadline, applicant };
             session::run(server, stream, candidate, stop).await;
         }
         Some(Ok(Err(error))) => tracing::debug!(%peer, %error, "no TLS handshake"),

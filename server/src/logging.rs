@@ -191,6 +191,7 @@ mod tests {
                         argv: &shown(&request),
                         shell: false,
                         tty: true,
+                        started: true,
                         ended: Some(Ended::Signalled(15)),
                         why: Some("the time limit\nwas reached"),
                         bytes_in: 1,

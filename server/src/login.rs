@@ -1,6 +1,6 @@
 //! The server's half of the login.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use ft_protocol::auth::{Binding, login_failed};
@@ -22,7 +22,8 @@ pub(crate) const SOFTWARE: &str = concat!("ftserver/", env!("CARGO_PKG_VERSION")
 
 /// A secured connection that has not logged in.
 pub(crate) struct Candidate {
-    pub(crate) source: IpAddr,
+    /// Its address, an IPv4 one as such.
+    pub(crate) peer: SocketAddr,
     pub(crate) binding: Binding,
     pub(crate) deadline: Instant,
     pub(crate) applicant: Applicant,
@@ -47,7 +48,9 @@ where
     let (run, slot) = greet(conn).await?;
     let (account, how) = match conn.rx.next().await? {
         (0, Message::AuthKey(auth)) => (by_key(server, &candidate.binding, auth).await?, "key"),
-        (0, Message::AuthPassword(auth)) => (by_password(server, candidate.source, auth).await?, "password"),
+        (0, Message::AuthPassword(auth)) => {
+            (by_password(server, candidate.peer.ip(), auth).await?, "password")
+        }
         (0, Message::AuthInvite(auth)) => (by_invite(server, candidate, auth).await?, "invite"),
         (_, other) => return Err(Error::protocol(format!("{} before login", other.kind().name()))),
     };
@@ -102,7 +105,7 @@ async fn by_password(server: &Arc<Server>, source: IpAddr, auth: AuthPassword) -
 
 async fn by_invite(server: &Arc<Server>, candidate: &Candidate, auth: AuthInvite) -> Result<Account> {
     let secret = Zeroizing::new(auth.secret);
-    refuse_while_paused(server, candidate.source)?;
+    refuse_while_paused(server, candidate.peer.ip())?;
     let key: PublicKey = candidate.binding.verify(&auth.user, &auth.key, &auth.signature)?;
     let Ok(secret) = <[u8; 32]>::try_from(secret.as_slice()).map(Zeroizing::new) else {
         return Err(login_failed());
@@ -113,8 +116,8 @@ async fn by_invite(server: &Arc<Server>, candidate: &Candidate, auth: AuthInvite
     match redeemed {
         Ok(account) => Ok(account),
         Err(error) => {
-            server.penalties.punish(candidate.source);
-            tracing::info!(source = %candidate.source, %error, "an invite was refused");
+            server.penalties.punish(candidate.peer.ip());
+            tracing::info!(source = %candidate.peer.ip(), %error, "an invite was refused");
             Err(Error::local(
                 Status::AuthFailed,
                 "the join string was used already, has expired, or was never issued; 'ftserver invite' on the server makes a new one",

@@ -20,6 +20,8 @@ fn need(verb: &Verb) -> Need {
         Verb::MakeDir(_) => Need::All(Rights::CREATE),
         Verb::Remove(_) => Need::All(Rights::DELETE),
         Verb::Rename(_) => Need::All(Rights::DELETE.union(Rights::CREATE)),
+        Verb::Exec(exec) if exec.shell => Need::All(Rights::SHELL),
+        Verb::Exec(_) => Need::All(Rights::EXEC),
     }
 }
 
@@ -68,7 +70,7 @@ fn denied(verb: &str, missing: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ft_protocol::wire::message::{Get, List, MakeDir, Put, Remove, Rename, Stat, Sum};
+    use ft_protocol::wire::message::{Exec, Get, List, MakeDir, Put, Remove, Rename, Stat, Sum};
 
     #[test]
     fn every_combination_of_rights_opens_exactly_its_verbs() {
@@ -81,12 +83,16 @@ mod tests {
             Verb::MakeDir(MakeDir::default()),
             Verb::Remove(Remove::default()),
             Verb::Rename(Rename::default()),
+            Verb::Exec(Exec::default()),
+            Verb::Exec(Exec { shell: true, ..Exec::default() }),
         ];
         for bits in 0..64 {
             let rights = Rights::from_bits(bits);
             let (read, create, overwrite, delete) =
                 (bits & 1 != 0, bits & 2 != 0, bits & 4 != 0, bits & 8 != 0);
-            let expected = [read, create || overwrite, read, read, read, create, delete, delete && create];
+            let (exec, shell) = (bits & 16 != 0, bits & 32 != 0);
+            let expected =
+                [read, create || overwrite, read, read, read, create, delete, delete && create, exec, shell];
             for (verb, expected) in verbs.iter().zip(expected) {
                 let allowed = authorize(verb, rights);
                 assert_eq!(allowed.is_ok(), expected, "{} with {rights}", verb.name());

@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Write as _};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ft_protocol::fs::Root;
@@ -14,7 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Accounts;
 use crate::config::{ServeOptions, StdioOptions};
+use crate::exec::Grant;
 use crate::listener;
+use crate::process::Launcher;
 use crate::server::Server;
 use crate::session::{self, Scope, Stop};
 
@@ -100,11 +103,14 @@ async fn watch_signals(stop: CancellationToken, kill: CancellationToken) {
 /// Serves one session over standard input and output, for a client that comes through ssh.
 pub async fn run_stdio(options: StdioOptions) -> Result<()> {
     let root = Root::open(&options.root)?;
-    let scope = Scope { user: "stdio".to_owned(), root, rights: options.rights };
+    let exec = Arc::new(Grant::everything());
+    let scope = Scope { user: "stdio".to_owned(), root, rights: options.rights, exec, source: None };
+    let launcher = Launcher::new(options.supervisor);
     let (stop, kill) = (CancellationToken::new(), CancellationToken::new());
     let signals = tokio::spawn(watch_signals(stop.clone(), kill.clone()));
     let stream = tokio::io::join(tokio::io::stdin(), tokio::io::stdout());
-    session::run_trusted(stream, scope, options.limits.stall_timeout, Stop { drain: stop, kill }).await;
+    let stop = Stop { drain: stop, kill };
+    session::run_trusted(stream, scope, &launcher, options.limits.stall_timeout, stop).await;
     signals.abort();
     Ok(())
 }

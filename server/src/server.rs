@@ -18,6 +18,7 @@ use crate::digests::Digests;
 use crate::hashers::Hashers;
 use crate::invites::Invites;
 use crate::penalties::Penalties;
+use crate::process::Launcher;
 use crate::registry::Registry;
 use crate::tls;
 
@@ -38,6 +39,7 @@ pub struct Server {
     pub(crate) penalties: Penalties,
     pub(crate) registry: Arc<Registry>,
     pub(crate) digests: Digests,
+    pub(crate) launcher: Launcher,
 }
 
 impl Server {
@@ -59,6 +61,7 @@ impl Server {
             penalties: Penalties::default(),
             registry: Arc::default(),
             digests: Digests::default(),
+            launcher: Launcher::new(options.supervisor.clone()),
             limits,
         }))
     }

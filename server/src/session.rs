@@ -1,5 +1,6 @@
 //! One session: login, then one operation after the other.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +16,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::digests::Digests;
+use crate::exec::Grant;
 use crate::login::{self, Candidate, Login};
 use crate::policy;
+use crate::process::Launcher;
 use crate::registry::Entered;
 use crate::server::Server;
 use crate::verbs::{self, Verb};
@@ -45,6 +48,10 @@ pub(crate) struct Scope {
     pub(crate) root: Root,
     /// What it may do.
     pub(crate) rights: Rights,
+    /// Which commands it may run, where it may run any.
+    pub(crate) exec: Arc<Grant>,
+    /// Where the client is; `None` behind ssh.
+    pub(crate) source: Option<SocketAddr>,
 }
 
 /// What ends a session that the peer did not end.
@@ -66,7 +73,7 @@ where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
     let mut conn = Connection::new(stream);
-    let source = candidate.source;
+    let source = candidate.peer.ip();
     let entered = {
         let gone = candidate.applicant.gone.clone();
         let in_time = timeout_at(candidate.deadline, enter(&server, &mut conn, &candidate, &stop));
@@ -89,7 +96,12 @@ where
             return;
         }
     };
-    let session = Session { scope, digests: &server.digests, stall: server.limits.stall_timeout };
+    let session = Session {
+        scope,
+        digests: &server.digests,
+        launcher: &server.launcher,
+        stall: server.limits.stall_timeout,
+    };
     session.run_to_end(&mut conn, &stop).await;
     drop(entered);
     tracing::info!(%source, user = session.scope.user, "session ended");
@@ -97,7 +109,7 @@ where
 }
 
 /// Runs a session whose peer needs no login: over standard input and output, started through ssh.
-pub(crate) async fn run_trusted<S>(stream: S, scope: Scope, stall: Duration, stop: Stop)
+pub(crate) async fn run_trusted<S>(stream: S, scope: Scope, launcher: &Launcher, stall: Duration, stop: Stop)
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
@@ -111,7 +123,7 @@ where
     match greeted.await {
         Ok(()) => {
             conn.rx.logged_in();
-            Session { scope, digests: &digests, stall }.run_to_end(&mut conn, &stop).await;
+            Session { scope, digests: &digests, launcher, stall }.run_to_end(&mut conn, &stop).await;
             conn.close(FAREWELL).await;
         }
         Err(error) => say_goodbye(conn, &error.failure()).await,
@@ -143,13 +155,16 @@ where
     };
     conn.tx.send(0, Welcome { rights: account.rights.bits() }).await?;
     conn.rx.logged_in();
-    tracing::info!(source = %candidate.source, user = account.name, how, "login");
-    Ok((Scope { user: account.name, root, rights: account.rights }, entered))
+    tracing::info!(source = %candidate.peer.ip(), user = account.name, how, "login");
+    let exec = Arc::new(account.exec);
+    let source = Some(candidate.peer);
+    Ok((Scope { user: account.name, root, rights: account.rights, exec, source }, entered))
 }
 
 struct Session<'a> {
     scope: Scope,
     digests: &'a Digests,
+    launcher: &'a Launcher,
     stall: Duration,
 }
 
@@ -255,9 +270,14 @@ impl Session<'_> {
         let outcome = match policy::authorize(&verb, self.scope.rights) {
             Ok(()) => {
                 let activity = conn.tx.activity().clone();
-                activity.watch(self.stall, verbs::run(conn, op, &self.scope, self.digests, verb)).await
+                activity
+                    .watch(self.stall, verbs::run(conn, op, &self.scope, self.digests, self.launcher, verb))
+                    .await
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                verbs::refused(&self.scope, &verb, &error);
+                Err(error)
+            }
         };
         match &outcome {
             Ok(()) => tracing::info!(user = self.scope.user, verb = name, path, "done"),

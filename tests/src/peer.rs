@@ -113,6 +113,11 @@ impl RawPeer {
         self.login_as(key, user, run(), 0).await
     }
 
+    /// What [`RawPeer::login`] sends.
+    pub fn login_frames(&self, key: &PrivateKey, user: &str) -> Vec<u8> {
+        [hello(run(), 0), frame(0, self.auth_key(key, user))].concat()
+    }
+
     /// As [`RawPeer::login`], as connection `slot` of this run.
     pub async fn login_as(
         &mut self,

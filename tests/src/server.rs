@@ -36,6 +36,7 @@ pub fn key(number: u8) -> PrivateKey {
 pub struct Builder {
     limits: Limits,
     accounts: Vec<Account>,
+    supervisor: PathBuf,
 }
 
 impl Builder {
@@ -63,6 +64,18 @@ impl Builder {
         self
     }
 
+    /// The `[exec]` table of the account [`USER`], in TOML; none where nothing is said.
+    pub fn exec(mut self, table: &str) -> Self {
+        self.accounts[0].exec = toml::from_str(table).unwrap();
+        self
+    }
+
+    /// The program that supervises commands; without one none can be started.
+    pub fn supervisor(mut self, program: impl Into<PathBuf>) -> Self {
+        self.supervisor = program.into();
+        self
+    }
+
     /// Starts it; connections are accepted when this returns.
     pub async fn start(self) -> TestServer {
         let place = tempfile::tempdir().unwrap();
@@ -83,6 +96,7 @@ impl Builder {
             state: state.clone(),
             identity,
             limits: self.limits,
+            supervisor: self.supervisor,
         };
         let server = Server::new(&options).unwrap();
         let fingerprint = server.fingerprint();
@@ -124,7 +138,8 @@ impl TestServer {
 
     /// A server that differs in something.
     pub fn builder() -> Builder {
-        Builder { limits: Limits::default(), accounts: vec![account(USER, &key(1), ALL)] }
+        let accounts = vec![account(USER, &key(1), ALL)];
+        Builder { limits: Limits::default(), accounts, supervisor: PathBuf::from("/nonexistent") }
     }
 
     /// Where it listens.

@@ -227,7 +227,7 @@ messages! {
     Exec {
         /// Program and arguments, each followed by a zero byte; with `shell` one command line.
         "1" argv: Vec<u8> = bytes;
-        /// Run by the account's shell instead of directly.
+        /// Run by the shell that the server has for the account.
         "2" shell: bool = bool;
         /// STDIN follows; without it the command reads /dev/null.
         "3" stdin: bool = bool;

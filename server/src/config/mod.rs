@@ -29,6 +29,9 @@ pub const DEFAULT_PORT: u16 = 26228;
 /// Where `serve` listens where nothing else is said: this machine only.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), DEFAULT_PORT);
 
+/// This very program, even where its file was replaced since it started (proc_pid_exe(5)).
+const SELF: &str = "/proc/self/exe";
+
 /// What can be wrong with a configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -101,6 +104,8 @@ pub struct ServeOptions {
     pub identity: Identity,
     /// Limits.
     pub limits: Limits,
+    /// The program that supervises commands: one whose `main` begins with [`crate::process::become_helper`].
+    pub supervisor: PathBuf,
 }
 
 /// Everything that one session over standard input and output needs.
@@ -112,6 +117,8 @@ pub struct StdioOptions {
     pub rights: Rights,
     /// Limits; those of connections and login do not apply.
     pub limits: Limits,
+    /// As in [`ServeOptions`].
+    pub supervisor: PathBuf,
 }
 
 /// Settings that a flag, the environment or the file can give; `None` where it says nothing.
@@ -158,14 +165,14 @@ impl Config {
         state.ensure()?;
         let identity = Identity::load_or_create(&state)?;
         let listen = self.settings.listen.unwrap_or(DEFAULT_LISTEN);
-        Ok(ServeOptions { root, listen, state, identity, limits: self.limits })
+        Ok(ServeOptions { root, listen, state, identity, limits: self.limits, supervisor: SELF.into() })
     }
 }
 
 /// Checks the root and returns what `stdio` needs. A state directory that does not exist needs no protection.
 pub fn stdio_options(root: &Path, rights: Rights, state: &StateDir) -> Result<StdioOptions, ConfigError> {
     let root = if state.path().exists() { canonical_root(root, state)? } else { canonical_directory(root)? };
-    Ok(StdioOptions { root, rights, limits: Limits::default() })
+    Ok(StdioOptions { root, rights, limits: Limits::default(), supervisor: SELF.into() })
 }
 
 #[cfg(test)]

@@ -25,7 +25,9 @@ pub struct Line<'a> {
     pub shell: bool,
     /// It was to have a terminal.
     pub tty: bool,
-    /// How it ended; `None` where nothing was started.
+    /// It ran.
+    pub started: bool,
+    /// How it ended; `None` where nothing was started, or nobody was left to see it.
     pub ended: Option<Ended>,
     /// Why it was refused, failed to start, or was ended by the server; `None` where it ended by itself.
     pub why: Option<&'a str>,
@@ -53,7 +55,7 @@ impl Line<'_> {
             argv = self.argv,
             shell = self.shell,
             tty = self.tty,
-            started = self.ended.is_some(),
+            started = self.started,
             status,
             signal,
             why = self.why,

@@ -1,18 +1,20 @@
 //! What a client can ask for: one file a verb.
 
 mod change;
+mod exec;
 mod get;
 mod list;
 mod put;
 mod sum;
 
-use ft_protocol::wire::message::{Get, List, MakeDir, Put, Remove, Rename, Stat, Sum};
+use ft_protocol::wire::message::{Exec, Get, List, MakeDir, Put, Remove, Rename, Stat, Sum};
 use ft_protocol::wire::{Connection, Message};
 use ft_protocol::{Error, Result, Status};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 use crate::digests::Digests;
+use crate::process::Launcher;
 use crate::session::Scope;
 
 /// A request.
@@ -25,6 +27,7 @@ pub(crate) enum Verb {
     MakeDir(MakeDir),
     Remove(Remove),
     Rename(Rename),
+    Exec(Exec),
 }
 
 impl Verb {
@@ -39,6 +42,7 @@ impl Verb {
             Message::MakeDir(make_dir) => Verb::MakeDir(make_dir),
             Message::Remove(remove) => Verb::Remove(remove),
             Message::Rename(rename) => Verb::Rename(rename),
+            Message::Exec(exec) => Verb::Exec(exec),
             other => return Err(Error::protocol(format!("{} is no request", other.kind().name()))),
         })
     }
@@ -54,6 +58,7 @@ impl Verb {
             Verb::MakeDir(_) => "mkdir",
             Verb::Remove(_) => "rm",
             Verb::Rename(_) => "mv",
+            Verb::Exec(_) => "exec",
         }
     }
 
@@ -68,7 +73,16 @@ impl Verb {
             Verb::MakeDir(make_dir) => &make_dir.path,
             Verb::Remove(remove) => &remove.path,
             Verb::Rename(rename) => &rename.from,
+            // What it runs is in the audit line.
+            Verb::Exec(exec) => &exec.cwd,
         }
+    }
+}
+
+/// Told of a verb that the policy does not allow.
+pub(crate) fn refused(scope: &Scope, verb: &Verb, why: &Error) {
+    if let Verb::Exec(request) = verb {
+        exec::refused(scope, request, why);
     }
 }
 
@@ -78,6 +92,7 @@ pub(crate) async fn run<S>(
     op: u32,
     scope: &Scope,
     digests: &Digests,
+    launcher: &Launcher,
     verb: Verb,
 ) -> Result<()>
 where
@@ -92,6 +107,7 @@ where
         Verb::MakeDir(make_dir) => change::make_dir(conn, scope, &make_dir).await,
         Verb::Remove(remove) => change::remove(conn, scope, &remove).await,
         Verb::Rename(rename) => change::rename(conn, scope, &rename).await,
+        Verb::Exec(exec) => exec::run(conn, op, scope, launcher, exec).await,
     }
 }
 

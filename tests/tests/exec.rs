@@ -1,0 +1,489 @@
+//! Commands, frame by frame: what runs, what it is told, how it ends, and what a client may not do.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use ft_protocol::Status;
+use ft_protocol::auth::Rights;
+use ft_protocol::exec::{Stream, WINDOW, join};
+use ft_protocol::wire::Message;
+use ft_protocol::wire::message::{Credit, End, Exec, Exit, Resize, Stat};
+use ft_tests::peer::{RawPeer, frame};
+use ft_tests::server::{ALL, Builder, TestServer};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn builder() -> Builder {
+    TestServer::builder()
+        .rights(ALL.union(Rights::EXEC).union(Rights::SHELL))
+        .supervisor(env!("CARGO_BIN_EXE_ft-supervisor"))
+}
+
+async fn start() -> (TestServer, RawPeer) {
+    let server = builder().start().await;
+    let peer = RawPeer::logged_in(&server).await;
+    (server, peer)
+}
+
+/// A server whose account has this `[exec]` table.
+async fn limited(grant: &str) -> (TestServer, RawPeer) {
+    let server = builder().rights(ALL.union(Rights::EXEC)).exec(grant).start().await;
+    let peer = RawPeer::logged_in(&server).await;
+    (server, peer)
+}
+
+fn exec(argv: &[&str]) -> Exec {
+    Exec { argv: join(argv).unwrap(), ..Exec::default() }
+}
+
+fn shell(line: &str) -> Exec {
+    Exec { shell: true, ..exec(&[line]) }
+}
+
+/// What came of a command.
+#[derive(Debug, Default)]
+struct Came {
+    started: bool,
+    out: Vec<u8>,
+    err: Vec<u8>,
+    exit: Option<Exit>,
+    end: End,
+}
+
+impl Came {
+    fn status(&self) -> (Option<u32>, Status) {
+        (self.exit.as_ref().map(|exit| exit.status), Status::from_wire(self.end.status))
+    }
+
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.out).unwrap()
+    }
+}
+
+/// Reads until the operation's END, granting whatever comes.
+async fn finish(peer: &mut RawPeer, op: u32) -> Came {
+    let mut came = Came::default();
+    loop {
+        match peer.next().await.expect("the connection lives") {
+            (of, Message::Started) if of == op => came.started = true,
+            (of, Message::Stdout(bytes)) if of == op => {
+                assert!(!bytes.is_empty());
+                came.out.extend_from_slice(&bytes);
+                let _ = peer.send(op, Credit { stream: 1, bytes: bytes.len() as u32 }).await;
+            }
+            (of, Message::Stderr(bytes)) if of == op => {
+                assert!(!bytes.is_empty());
+                came.err.extend_from_slice(&bytes);
+                let _ = peer.send(op, Credit { stream: 2, bytes: bytes.len() as u32 }).await;
+            }
+            (of, Message::Credit(_)) if of == op => {}
+            (of, Message::Exit(exit)) if of == op => assert!(came.exit.replace(exit).is_none()),
+            (of, Message::End(end)) if of == op => {
+                came.end = end;
+                return came;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+async fn run(peer: &mut RawPeer, op: u32, request: Exec) -> Came {
+    peer.send(op, request).await.unwrap();
+    finish(peer, op).await
+}
+
+#[tokio::test]
+async fn a_command_runs_and_its_streams_and_status_come_back() {
+    let (_server, mut peer) = start().await;
+    let came = run(&mut peer, 1, shell("echo out; echo err >&2; exit 7")).await;
+    assert_eq!((came.text(), &came.err[..]), ("out\n", &b"err\n"[..]));
+    assert_eq!(came.status(), (Some(7), Status::Ok));
+    let came = run(&mut peer, 2, shell("kill -TERM $$")).await;
+    assert_eq!(came.exit, Some(Exit { status: 0, signal: 15 }));
+    assert_eq!(came.status().1, Status::Ok);
+    let came = run(&mut peer, 3, exec(&["printf", "%s|", "a b", "", "$HOME", "*"])).await;
+    assert_eq!(came.text(), "a b||$HOME|*|");
+}
+
+#[tokio::test]
+async fn it_starts_in_the_root_or_beneath_it() {
+    let (server, mut peer) = start().await;
+    fs::create_dir(server.root().join("sub")).unwrap();
+    let root = server.root().to_str().unwrap().to_owned();
+    assert_eq!(run(&mut peer, 1, exec(&["pwd"])).await.text(), format!("{root}\n"));
+    let sub = Exec { cwd: b"sub".to_vec(), ..exec(&["pwd"]) };
+    assert_eq!(run(&mut peer, 2, sub).await.text(), format!("{root}/sub\n"));
+    for (op, cwd, status) in [(3, "none", Status::NotFound), (4, "..", Status::Invalid)] {
+        let came = run(&mut peer, op, Exec { cwd: cwd.into(), ..exec(&["pwd"]) }).await;
+        assert_eq!((came.started, came.status().1), (false, status), "{cwd}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_granted_is_not_started() {
+    let server = builder().rights(ALL).start().await;
+    let mut peer = RawPeer::logged_in(&server).await;
+    let marker = server.root().join("ran");
+    for (op, request) in [(1, exec(&["touch", "ran"])), (2, shell("touch ran"))] {
+        let came = run(&mut peer, op, request).await;
+        assert_eq!((came.started, came.status()), (false, (None, Status::Denied)));
+    }
+    drop((peer, server));
+    let server = builder().rights(ALL.union(Rights::EXEC)).start().await;
+    let mut peer = RawPeer::logged_in(&server).await;
+    assert_eq!(run(&mut peer, 1, exec(&["true"])).await.status(), (Some(0), Status::Ok));
+    let came = run(&mut peer, 2, shell("touch ran")).await;
+    assert_eq!((came.started, came.status()), (false, (None, Status::Denied)));
+    assert!(!marker.exists());
+}
+
+#[tokio::test]
+async fn a_program_that_is_not_there_is_named_and_nothing_starts() {
+    let (server, mut peer) = start().await;
+    fs::write(server.root().join("plain"), b"no program").unwrap();
+    for (op, program, status) in [
+        (1, "no-such-program\x1b[2J", Status::NotFound),
+        (2, "./plain", Status::PermissionDenied),
+        (3, "/", Status::PermissionDenied),
+    ] {
+        let came = run(&mut peer, op, exec(&[program])).await;
+        assert_eq!((came.started, came.status()), (false, (None, status)), "{program}");
+        assert!(!came.end.message.contains('\x1b') && !came.end.message.is_empty(), "{:?}", came.end);
+    }
+    assert_eq!(run(&mut peer, 4, exec(&["true"])).await.status(), (Some(0), Status::Ok));
+}
+
+#[tokio::test]
+async fn requests_that_make_no_sense_start_nothing() {
+    let (_server, mut peer) = start().await;
+    let bad = [
+        Exec::default(),
+        exec(&[""]),
+        Exec { shell: true, ..exec(&["a", "b"]) },
+        Exec { env: b"=x\0".to_vec(), ..exec(&["true"]) },
+        Exec { env: b"no-equals\0".to_vec(), ..exec(&["true"]) },
+        Exec { tty: true, term: b"x\x1b".to_vec(), ..exec(&["true"]) },
+    ];
+    for (op, request) in (1..).zip(bad) {
+        let came = run(&mut peer, op, request).await;
+        assert!(!came.started && came.end.status != 0, "{op}: {came:?}");
+    }
+    assert_eq!(peer.status(10, Stat::default()).await, Status::Ok);
+}
+
+/// Reads from one stream until this much came.
+async fn read(peer: &mut RawPeer, stream: Stream, most: usize) -> usize {
+    let mut len = 0;
+    while len < most {
+        match peer.next().await.expect("the connection lives").1 {
+            Message::Stdout(bytes) if stream == Stream::Stdout => len += bytes.len(),
+            Message::Stderr(bytes) if stream == Stream::Stderr => len += bytes.len(),
+            Message::Started => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    len
+}
+
+#[tokio::test]
+async fn output_stops_at_the_credit_and_the_session_lives_on() {
+    let (_server, mut peer) = start().await;
+    peer.send(1, exec(&["yes"])).await.unwrap();
+    let window = WINDOW as usize;
+    assert_eq!(read(&mut peer, Stream::Stdout, window).await, window);
+    for more in [1, 5, 100_000] {
+        peer.send(1, Credit { stream: 1, bytes: more }).await.unwrap();
+        assert_eq!(read(&mut peer, Stream::Stdout, more as usize).await, more as usize);
+    }
+    peer.send(1, Message::Cancel).await.unwrap();
+    let came = finish(&mut peer, 1).await;
+    assert!(came.out.is_empty(), "nothing beyond the credit");
+    assert_eq!(
+        (came.exit, came.end.status),
+        (Some(Exit { status: 0, signal: 15 }), Status::Cancelled as u32)
+    );
+    assert_eq!(run(&mut peer, 2, exec(&["true"])).await.status(), (Some(0), Status::Ok));
+}
+
+#[tokio::test]
+async fn both_streams_filled_at_once_do_not_wait_for_one_another() {
+    let (_server, mut peer) = start().await;
+    let line = "head -c 3000000 /dev/zero & head -c 3000000 /dev/zero >&2; wait";
+    let came = run(&mut peer, 1, shell(line)).await;
+    assert_eq!((came.out.len(), came.err.len()), (3_000_000, 3_000_000));
+    // A client that reads standard error first: what waits on the other stream is within its credit.
+    peer.send(2, shell("head -c 200000 /dev/zero; head -c 3000000 /dev/zero >&2")).await.unwrap();
+    let came = finish(&mut peer, 2).await;
+    assert_eq!((came.out.len(), came.err.len()), (200_000, 3_000_000));
+}
+
+#[tokio::test]
+async fn input_arrives_byte_for_byte_and_ends() {
+    let (_server, mut peer) = start().await;
+    let input: Vec<u8> = (0..=255).cycle().take(200_000).collect();
+    peer.send(1, Exec { stdin: true, ..exec(&["cat"]) }).await.unwrap();
+    for chunk in input.chunks(60_000) {
+        peer.send(1, Message::Stdin(Bytes::copy_from_slice(chunk))).await.unwrap();
+    }
+    peer.send(1, Message::Stdin(Bytes::new())).await.unwrap();
+    let came = finish(&mut peer, 1).await;
+    assert_eq!(came.status(), (Some(0), Status::Ok));
+    assert!(came.out == input);
+    let came = run(&mut peer, 2, exec(&["cat"])).await;
+    assert_eq!((came.out.len(), came.status()), (0, (Some(0), Status::Ok)), "/dev/null");
+}
+
+#[tokio::test]
+async fn input_that_nobody_reads_is_granted_on() {
+    let (_server, mut peer) = start().await;
+    peer.send(1, Exec { stdin: true, ..shell("exec <&-; read x < /dev/null; sleep 1000") }).await.unwrap();
+    let chunk = Bytes::from(vec![0; 64 * 1024]);
+    for _ in 0..4 {
+        peer.send(1, Message::Stdin(chunk.clone())).await.unwrap();
+    }
+    let mut granted = 0;
+    while granted < WINDOW / 2 {
+        match peer.next().await.unwrap().1 {
+            Message::Credit(credit) => granted += credit.bytes,
+            Message::Started => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    peer.send(1, Message::Cancel).await.unwrap();
+    assert_eq!(finish(&mut peer, 1).await.end.status, Status::Cancelled as u32);
+}
+
+#[tokio::test]
+async fn a_client_that_breaks_the_rules_of_credit_loses_its_session() {
+    let waits = || Exec { stdin: true, ..exec(&["sleep", "1000"]) };
+    let stdin = |len: usize| Message::Stdin(Bytes::from(vec![0; len]));
+    let credit = |stream, bytes| Message::from(Credit { stream, bytes });
+    let full = WINDOW as usize / 4;
+    let cases: [(&str, Exec, Vec<Message>); 8] = [
+        ("credit of nothing", waits(), vec![credit(1, 0)]),
+        ("credit that was not used", waits(), vec![credit(1, 1)]),
+        ("credit for no stream", waits(), vec![credit(3, 1)]),
+        ("credit for its own stream", waits(), vec![credit(0, 1)]),
+        ("more than its credit", waits(), [full; 4].map(stdin).into_iter().chain([stdin(1)]).collect()),
+        ("input that was not announced", exec(&["sleep", "1000"]), vec![stdin(1)]),
+        ("input after its end", waits(), vec![stdin(0), stdin(1)]),
+        ("a request in the middle", waits(), vec![exec(&["true"]).into()]),
+    ];
+    let server = builder().start().await;
+    for (what, request, messages) in cases {
+        let mut peer = RawPeer::logged_in(&server).await;
+        let mut bytes = frame(1, request);
+        messages.into_iter().for_each(|message| bytes.extend_from_slice(&frame(1, message)));
+        peer.send_bytes(&bytes).await.unwrap();
+        loop {
+            match peer.next().await {
+                Some((1, Message::Started)) => {}
+                Some((0, Message::End(end))) => {
+                    assert_eq!(end.status, Status::Protocol as u32, "{what}");
+                    break;
+                }
+                other => panic!("{what}: {other:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_limit_of_output_is_exact_and_said() {
+    let (_server, mut peer) = limited("output_limit = '100000'").await;
+    let came = run(&mut peer, 1, exec(&["yes"])).await;
+    assert_eq!(came.out.len(), 100_000);
+    assert_eq!(came.end.status, Status::Limit as u32);
+    assert!(came.exit.is_some() && came.end.message.contains("100000"), "{:?}", came.end);
+    let came = run(&mut peer, 2, exec(&["head", "-c", "100000", "/dev/zero"])).await;
+    assert_eq!(
+        (came.out.len(), came.status()),
+        (100_000, (Some(0), Status::Ok)),
+        "exactly the limit is allowed"
+    );
+}
+
+#[tokio::test]
+async fn a_limit_of_time_ends_what_ignores_it_and_is_said() {
+    let (_server, mut peer) = limited("time_limit = '1s'").await;
+    let came = run(&mut peer, 1, exec(&["sh", "-c", "echo begun; sleep 1000"])).await;
+    assert_eq!(came.text(), "begun\n");
+    assert_eq!(came.end.status, Status::Limit as u32);
+    assert!(came.exit.is_some() && came.end.message.contains("1s"), "{:?}", came.end);
+}
+
+#[tokio::test]
+async fn named_commands_run_and_nothing_else_and_the_rules_stay_secret() {
+    let (_server, mut peer) = limited("commands = [['/bin/echo', '*', 'fixed']]").await;
+    let came = run(&mut peer, 1, exec(&["/bin/echo", "any", "fixed"])).await;
+    assert_eq!(came.text(), "any fixed\n");
+    for (op, argv) in (2..).zip([
+        vec!["/bin/echo", "-n", "fixed"],
+        vec!["echo", "a", "fixed"],
+        vec!["/bin/echo", "a"],
+        vec!["/bin/sh"],
+    ]) {
+        let came = run(&mut peer, op, exec(&argv)).await;
+        assert_eq!((came.started, came.status().1), (false, Status::Denied), "{argv:?}");
+        assert!(!came.end.message.contains("fixed"), "{:?}", came.end);
+    }
+    for (op, request) in (10..).zip([
+        Exec { stdin: true, ..exec(&["/bin/echo", "a", "fixed"]) },
+        Exec { tty: true, term: b"vt100".to_vec(), ..exec(&["/bin/echo", "a", "fixed"]) },
+        Exec { env: b"LANG=C\0".to_vec(), ..exec(&["/bin/echo", "a", "fixed"]) },
+    ]) {
+        let came = run(&mut peer, op, request).await;
+        assert_eq!((came.started, came.status().1), (false, Status::Denied), "{op}");
+    }
+}
+
+#[tokio::test]
+async fn a_terminal_has_a_size_and_is_told_of_another() {
+    let (_server, mut peer) = start().await;
+    let line =
+        "trap 'stty size; exit 3' WINCH; stty size; test -t 0 && echo terminal; while :; do sleep 0.05; done";
+    let request = Exec { tty: true, term: b"vt100".to_vec(), rows: 24, columns: 80, ..shell(line) };
+    peer.send(1, request).await.unwrap();
+    let mut out = Vec::new();
+    while !out.ends_with(b"terminal\r\n") {
+        match peer.next().await.unwrap().1 {
+            Message::Stdout(bytes) => out.extend_from_slice(&bytes),
+            Message::Started => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(out.starts_with(b"24 80\r\n"), "{}", String::from_utf8_lossy(&out));
+    peer.send(1, Resize { rows: 50, columns: 132 }).await.unwrap();
+    let came = finish(&mut peer, 1).await;
+    assert_eq!((came.status(), came.out.is_empty()), ((Some(3), Status::Ok), false));
+    assert!(came.text().starts_with("50 132\r\n"), "{}", came.text());
+}
+
+#[tokio::test]
+async fn a_terminal_passes_keys_on() {
+    let (_server, mut peer) = start().await;
+    let request = Exec { tty: true, term: b"vt100".to_vec(), ..exec(&["cat"]) };
+    peer.send(1, request).await.unwrap();
+    peer.send(1, Message::Stdin(Bytes::from_static(b"typed\n"))).await.unwrap();
+    // Once by the terminal, once by cat. Ctrl-C drops what was not read yet.
+    let twice = "typed\r\n".repeat(2).len();
+    assert_eq!(read(&mut peer, Stream::Stdout, twice).await, twice);
+    peer.send(1, Message::Stdin(Bytes::from_static(b"\x03"))).await.unwrap();
+    let came = finish(&mut peer, 1).await;
+    assert_eq!(came.exit, Some(Exit { status: 0, signal: 2 }), "Ctrl-C");
+}
+
+/// Waits until no process of this number runs. (A zombie would still be there.)
+async fn gone(pid: &str) {
+    let end = Instant::now() + PATIENCE;
+    while Path::new("/proc").join(pid).exists() {
+        assert!(Instant::now() < end, "process {pid} lives on");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Numbers of three processes, one of them in a session of its own, that wait for ever.
+async fn tree(peer: &mut RawPeer) -> Vec<String> {
+    let line = "setsid sh -c 'echo $$; exec sleep 1000' & sleep 1000 & echo $!; echo $$; wait";
+    peer.send(1, shell(line)).await.unwrap();
+    let mut out = Vec::new();
+    while out.iter().filter(|byte| **byte == b'\n').count() < 3 {
+        match peer.next().await.unwrap().1 {
+            Message::Stdout(bytes) => out.extend_from_slice(&bytes),
+            Message::Started => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn a_client_that_goes_takes_the_whole_tree_along() {
+    let (_server, mut peer) = start().await;
+    let pids = tree(&mut peer).await;
+    drop(peer);
+    for pid in &pids {
+        gone(pid).await;
+    }
+}
+
+/// Processes whose command line holds this.
+fn running(marker: &str) -> Vec<String> {
+    let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok).filter(|entry| {
+        let words = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        words.windows(marker.len()).any(|window| window == marker.as_bytes())
+    });
+    processes.map(|entry| entry.file_name().into_string().unwrap()).collect()
+}
+
+/// 20 of them; with FT_SOAK=1 as many as must leave nothing behind within six seconds. Nothing is measured
+/// here but that nothing stays.
+#[tokio::test]
+async fn clients_that_go_again_and_again_leave_nothing_behind() {
+    let rounds = if std::env::var_os("FT_SOAK").is_some_and(|value| value == "1") { 500 } else { 20 };
+    let server = builder().start().await;
+    // A number of seconds that nothing else on this machine sleeps.
+    let marker = format!("{}", 1_000_000 + u64::from(std::process::id()));
+    for _ in 0..rounds {
+        let mut peer = RawPeer::logged_in(&server).await;
+        peer.send(1, shell(&format!("setsid sleep {marker} & sleep {marker}"))).await.unwrap();
+        assert!(matches!(peer.next().await, Some((1, Message::Started))));
+    }
+    let end = Instant::now() + PATIENCE;
+    while !running(&marker).is_empty() {
+        assert!(Instant::now() < end, "{:?} live on", running(&marker));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let zombies = fs::read_dir("/proc").unwrap().filter_map(Result::ok).filter(|entry| {
+        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        stat.contains(&format!(" Z {} ", std::process::id()))
+    });
+    assert_eq!(zombies.count(), 0, "supervisors that nobody waited for");
+}
+
+#[tokio::test]
+async fn a_server_that_stops_takes_the_whole_tree_along() {
+    let (server, mut peer) = start().await;
+    let pids = tree(&mut peer).await;
+    drop(server);
+    for pid in &pids {
+        gone(pid).await;
+    }
+}
+
+#[tokio::test]
+async fn cancel_ends_the_whole_tree_before_it_is_answered() {
+    let (_server, mut peer) = start().await;
+    let pids = tree(&mut peer).await;
+    peer.send(1, Message::Cancel).await.unwrap();
+    assert_eq!(finish(&mut peer, 1).await.end.status, Status::Cancelled as u32);
+    assert!(pids.iter().all(|pid| !Path::new("/proc").join(pid).exists()), "{pids:?}");
+    assert_eq!(run(&mut peer, 2, exec(&["true"])).await.status(), (Some(0), Status::Ok));
+}
+
+#[tokio::test]
+async fn what_runs_on_in_the_background_ends_with_its_command() {
+    let (_server, mut peer) = start().await;
+    let came = run(&mut peer, 1, shell("setsid sleep 1000 & echo $!")).await;
+    assert_eq!(came.status(), (Some(0), Status::Ok));
+    assert!(!Path::new("/proc").join(came.text().trim()).exists());
+}
+
+#[tokio::test]
+async fn the_command_starts_within_the_round_trip_of_the_login() {
+    let server = builder().start().await;
+    let mut peer = RawPeer::connect(&server).await;
+    let login = peer.login_frames(server.key(), ft_tests::server::USER);
+    peer.send_bytes(&[login, frame(1, exec(&["true"]))].concat()).await.unwrap();
+    loop {
+        match peer.next().await.unwrap().1 {
+            Message::Hello(_) | Message::Welcome(_) => {}
+            Message::Started => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(peer.round_trips(), 1, "after those of TCP and TLS");
+}
