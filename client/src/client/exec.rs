@@ -196,7 +196,8 @@ fn request(command: &Command, stdin: bool) -> ft_protocol::Result<Exec> {
     let exec = Exec {
         argv,
         shell,
-        stdin,
+        // Whoever may have a terminal may type on it.
+        stdin: stdin && terminal.is_none(),
         env: join(variables.collect::<ft_protocol::Result<Vec<_>>>()?)?,
         cwd: command.cwd.as_bytes().to_vec(),
         tty: terminal.is_some(),

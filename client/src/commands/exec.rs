@@ -16,10 +16,11 @@ use rustix::process::Signal;
 use tokio::io::AsyncRead;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::context::Context;
-use super::{Failed, close};
+use super::{Failed, TIDY_UP, close};
 use crate::cli::{ExecPlan, Input as From};
 use crate::client::{Command, Control, Finished, OnStarted, Size, Streams, Terminal};
 use crate::exit::Exit;
@@ -44,19 +45,25 @@ struct Seen {
 pub(super) async fn run(context: &Context, plan: ExecPlan) -> u8 {
     let (begun, seen) = (Instant::now(), Arc::new(Seen::default()));
     let mut host = None;
-    let code = match work(context, &plan, &seen, &mut host).await {
-        Ok(code) => code,
+    let (code, failed) = match work(context, &plan, &seen, &mut host).await {
+        Ok(code) => (code, None),
         // Nobody reads our output any more.
-        Err(failed) if failed.message.is_empty() => by_signal(Signal::PIPE),
-        Err(failed) => {
-            failed.report(&context.output, host.as_deref(), None);
-            if failed.exit == Exit::Usage { failed.exit.code() } else { OURS }
-        }
+        Err(failed) if failed.message.is_empty() => (by_signal(Signal::PIPE), None),
+        Err(failed) if failed.exit == Exit::Usage => (failed.exit.code(), Some(failed)),
+        Err(failed) => (OURS, Some(failed)),
     };
-    let bytes = seen.bytes.load(Ordering::Relaxed);
-    let summary = Summary { bytes, elapsed: begun.elapsed(), ..Summary::default() };
-    // There is nowhere left to complain to.
-    let _ = context.output.command_summary(&summary, code);
+    let output = context.output.clone();
+    let said = tokio::task::spawn_blocking(move || {
+        if let Some(failed) = failed {
+            failed.report(&output, host.as_deref(), None);
+        }
+        let bytes = seen.bytes.load(Ordering::Relaxed);
+        let summary = Summary { bytes, elapsed: begun.elapsed(), ..Summary::default() };
+        // There is nowhere left to complain to.
+        let _ = output.command_summary(&summary, code);
+    });
+    // Whoever let the deadline pass by reading nothing will not read this either.
+    let _ = timeout(TIDY_UP, said).await;
     code
 }
 
@@ -101,7 +108,7 @@ async fn work(
     };
     let late = async {
         let Some(limit) = context.settings.deadline else { return pending().await };
-        tokio::time::sleep(limit).await;
+        sleep(limit).await;
         ended_by_us(Exit::Deadline, &format!("the deadline of {limit:?} passed"))
     };
     let done = tokio::select! {

@@ -72,7 +72,7 @@ pub(crate) fn tidy(last: u8, broken: bool) -> io::Result<()> {
         out.write_all(RESET)?;
     }
     if !matches!(last, b'\n' | b'\r') {
-        out.write_all(b"\r\n")?;
+        out.write_all(b"\n")?;
     }
     out.flush()
 }

@@ -24,6 +24,8 @@ use super::{Control, Ended, Finished, Size, Streams};
 
 /// How long a server may take to end a command that was cancelled; it kills what is left after 5 s.
 const CANCELLED: Duration = Duration::from_secs(15);
+/// How long the server may take to read our last word about it.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// How long a command may stand still.
 #[derive(Debug, Clone, Copy)]
@@ -106,10 +108,10 @@ where
         Err(error) = obeying => return Err(error),
         Err(error) = wire.stands_still(limits, &started) => return Err(error),
     };
-    wire.ended.store(true, Ordering::Relaxed);
-    // Whether or not this reaches the server, the command has ended.
-    let _ = wire.tx.send(op, End::default()).await;
     let finished = finished?;
+    wire.ended.store(true, Ordering::Relaxed);
+    // The command has ended, whether or not the server takes this.
+    let _ = timeout(FAREWELL, wire.tx.send(op, End::default())).await;
     tokio::select! {
         passed = passing => passed?,
         () = cancel.cancelled() => {}

@@ -1,69 +1,100 @@
 //! What a command reads: never a byte more than it is given.
 
-use std::io;
+use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
+use std::sync::mpsc;
 use std::task::{Context, Poll, ready};
+use std::thread;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncRead, Interest, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// Reads a descriptor that others may share, so it stays as it is (blocking): it is read only where there is
-/// something, and no thread is left behind that waits for more.
-pub(super) enum Input {
-    /// A pipe, terminal or socket.
-    Stream(AsyncFd<OwnedFd>),
-    /// A file, which epoll(7) does not know.
-    File(tokio::fs::File),
+/// Reads a descriptor that others may share, so it stays as it is (blocking), on a thread that reads only when it
+/// is asked to. That thread ends when this is dropped, and leaves what nobody asked for to whoever reads next.
+pub(super) struct Input {
+    wanted: mpsc::Sender<usize>,
+    read: UnboundedReceiver<io::Result<Vec<u8>>>,
+    asked: bool,
+    /// Read, and more than the reader had room for this time.
+    rest: Vec<u8>,
+    /// Its end wakes the thread.
+    _alive: PipeWriter,
 }
 
 impl Input {
     pub(super) fn new(fd: &impl AsFd) -> io::Result<Self> {
         let fd = fd.as_fd().try_clone_to_owned()?;
-        let plain = fd.try_clone()?;
-        match AsyncFd::with_interest(fd, Interest::READABLE) {
-            Ok(fd) => Ok(Input::Stream(fd)),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                Ok(Input::File(std::fs::File::from(plain).into()))
+        let (gone, alive) = io::pipe()?;
+        let (wanted, requests) = mpsc::channel();
+        let (answers, read) = unbounded_channel();
+        thread::Builder::new().spawn(move || serve(&fd, &gone, &requests, &answers))?;
+        Ok(Self { wanted, read, asked: false, rest: Vec::new(), _alive: alive })
+    }
+}
+
+fn serve(
+    fd: &OwnedFd,
+    gone: &PipeReader,
+    requests: &mpsc::Receiver<usize>,
+    answers: &UnboundedSender<io::Result<Vec<u8>>>,
+) {
+    for most in requests {
+        let answer = match read(fd, gone, most) {
+            Ok(None) => return,
+            Ok(Some(bytes)) => Ok(bytes),
+            Err(error) => Err(error.into()),
+        };
+        if answers.send(answer).is_err() {
+            return;
+        }
+    }
+}
+
+/// Waits for something to read, or for the end; `None` where nobody wants it any more.
+fn read(fd: &OwnedFd, gone: &PipeReader, most: usize) -> rustix::io::Result<Option<Vec<u8>>> {
+    let mut bytes = vec![0; most];
+    loop {
+        let mut both = [PollFd::new(gone, PollFlags::IN), PollFd::new(fd, PollFlags::IN)];
+        match poll(&mut both, None) {
+            Ok(_) if both.first().is_some_and(|gone| !gone.revents().is_empty()) => return Ok(None),
+            Ok(_) => {}
+            Err(Errno::INTR) => continue,
+            Err(error) => return Err(error),
+        }
+        match rustix::io::read(fd, &mut bytes) {
+            Ok(read) => {
+                bytes.truncate(read);
+                return Ok(Some(bytes));
             }
-            Err(error) => Err(error),
+            // Somebody else was faster, and the descriptor does not block.
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(error) => return Err(error),
         }
     }
 }
 
 impl AsyncRead for Input {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Input::File(file) => Pin::new(file).poll_read(cx, into),
-            Input::Stream(fd) => loop {
-                let mut ready = ready!(fd.poll_read_ready(cx))?;
-                if !is_readable(fd.get_ref())? {
-                    ready.clear_ready();
-                    continue;
-                }
-                match rustix::io::read(fd.get_ref(), into.initialize_unfilled()) {
-                    Ok(read) => {
-                        into.advance(read);
-                        return Poll::Ready(Ok(()));
-                    }
-                    Err(Errno::AGAIN) => ready.clear_ready(),
-                    Err(Errno::INTR) => {}
-                    Err(error) => return Poll::Ready(Err(error.into())),
-                }
-            },
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.rest.is_empty() {
+            if !self.asked {
+                self.asked = true;
+                let _ = self.wanted.send(into.remaining());
+            }
+            let read = ready!(self.read.poll_recv(cx));
+            self.asked = false;
+            self.rest = read.unwrap_or_else(|| Err(io::ErrorKind::BrokenPipe.into()))?;
         }
-    }
-}
-
-/// Whether a read returns at once, with something or with the end.
-fn is_readable(fd: &OwnedFd) -> io::Result<bool> {
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    match poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&now)) {
-        Ok(ready) => Ok(ready > 0),
-        Err(Errno::INTR) => Ok(false),
-        Err(error) => Err(error.into()),
+        let most = self.rest.len().min(into.remaining());
+        into.put_slice(self.rest.get(..most).unwrap_or_default());
+        self.rest.drain(..most);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -80,8 +111,7 @@ mod tests {
         write.write_all(b"abcdef").unwrap();
         let mut two = [0; 2];
         input.read_exact(&mut two).await.unwrap();
-        drop(input);
-        drop(write);
+        drop((input, write));
         assert_eq!((&two, io::read_to_string(read).unwrap().as_str()), (b"ab", "cdef"));
     }
 
