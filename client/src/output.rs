@@ -12,6 +12,7 @@ mod text;
 pub use event::{Event, JsonDigest, JsonPath};
 pub use text::{Entry, EntryKind, human_bytes, human_duration, human_rate, reason, sum_line};
 
+use crate::client::Ended;
 use crate::exit::Exit;
 
 /// How a run speaks.
@@ -176,7 +177,7 @@ impl Output {
 
     /// The last words of a run. Text for more or fewer than one file only: one file has spoken already.
     pub fn summary(&self, summary: &Summary, exit: Exit) -> io::Result<()> {
-        self.event(&Event::summary(summary, exit))?;
+        self.event(&Event::summary(summary, exit.code()))?;
         if summary.files + summary.failed + summary.skipped == 1 {
             return Ok(());
         }
@@ -205,6 +206,21 @@ impl Output {
             return self.event(&Event::sum(host, alg, hex, path));
         }
         self.data(&sum_line(hex, path, self.0.options.stdout_terminal))
+    }
+
+    /// What a command wrote to `stdout` or `stderr`; JSON only.
+    pub fn command_output(&self, host: &str, stream: &'static str, bytes: &[u8]) -> io::Result<()> {
+        self.event(&Event::output(host, stream, bytes))
+    }
+
+    /// How a command ended; JSON only.
+    pub fn command_ended(&self, host: &str, ended: Ended) -> io::Result<()> {
+        self.event(&Event::exit(host, ended))
+    }
+
+    /// The last words about a command, whose status may be any; JSON only.
+    pub fn command_summary(&self, summary: &Summary, exit: u8) -> io::Result<()> {
+        self.event(&Event::summary(summary, exit))
     }
 
     /// A line for people on standard error; not with `-q` or `--json`.

@@ -7,9 +7,10 @@ use std::os::unix::ffi::OsStringExt;
 use ftclient::address::RemoteOperand;
 use ftclient::cli::values::{DigestChoice, SumDigest};
 use ftclient::cli::{
-    GetPlan, Invocation, LocalSource, LocalTarget, Plan, PutPlan, Shell, Stop, command, parse,
-    write_completions, write_man,
+    ExecPlan, GetPlan, Input, Invocation, LocalSource, LocalTarget, Plan, PutPlan, Shell, Stop, command,
+    parse, write_completions, write_man,
 };
+use ftclient::client::Program;
 use ftclient::exit::Exit;
 
 /// Parses a line split at blanks; `''` is an empty word.
@@ -195,12 +196,66 @@ fn bad_values_and_unknown_words_are_refused() {
 
 #[test]
 fn what_is_still_to_come_is_named() {
-    for verb in ["sync", "exec", "shell", "hosts", "check"] {
+    for verb in ["sync", "shell", "hosts", "check"] {
         let message = refused(&format!("{verb} a b"));
         assert!(message.contains(&format!("'{verb}' is not in this release")), "{message}");
     }
     assert!(!refused("frobnicate").contains("not in this release"));
     assert!(!refused("ls -r nas:").contains("not in this release"));
+}
+
+fn exec(line: &str) -> ExecPlan {
+    let Plan::Exec(plan) = good(line).plan else { panic!("{line}") };
+    plan
+}
+
+#[test]
+fn the_first_word_that_is_no_option_is_the_program() {
+    for (line, argv) in [
+        ("exec df -h", vec!["df", "-h"]),
+        ("exec --cwd a -H nas df -H --cwd b -- -x", vec!["df", "-H", "--cwd", "b", "--", "-x"]),
+        ("exec -H nas -- -x --json", vec!["-x", "--json"]),
+        ("-H nas exec ls nas:a ''", vec!["ls", "nas:a", ""]),
+        ("exec ls --shell x --tty --help", vec!["ls", "--shell", "x", "--tty", "--help"]),
+    ] {
+        let argv = argv.into_iter().map(OsString::from).collect();
+        assert_eq!(exec(line).program, Program::Argv(argv), "{line}");
+    }
+    assert_eq!(good("exec -H nas ls -H other").connection.host.unwrap().host, "nas");
+    assert!(!good("exec ls --json").run.json);
+}
+
+#[test]
+fn a_command_reads_only_what_it_is_told_to() {
+    for (line, input) in [
+        ("exec cat", Input::None),
+        ("exec --stdin - cat", Input::Stdin),
+        ("exec --stdin ./- cat", Input::File("./-".into())),
+        ("exec --tty cat", Input::Terminal),
+    ] {
+        assert_eq!(exec(line).input, input, "{line}");
+    }
+    let plan = exec("exec --cwd /a//b/ --env A=b=c --env B= --env C --shell x");
+    assert_eq!((plan.program, plan.cwd.to_string()), (Program::Shell("x".into()), "a/b".into()));
+    let env = [("A", Some("b=c")), ("B", Some("")), ("C", None)];
+    assert_eq!(plan.env, env.map(|(name, value)| (name.into(), value.map(Into::into))));
+}
+
+#[test]
+fn exec_refuses_what_makes_no_sense() {
+    for (line, says) in [
+        ("exec", "needs a program"),
+        ("exec --", "needs a program"),
+        ("exec --shell x y", "cannot be used with"),
+        ("exec --tty --stdin - cat", "cannot be used with"),
+        ("exec --tty --json cat", "cannot be used with"),
+        ("exec --cwd ../a ls", "'..'"),
+        ("exec --env =x ls", "NAME=VALUE"),
+        ("exec --frobnicate ls", "unexpected argument"),
+    ] {
+        let message = refused(line);
+        assert!(message.contains(says), "{line}: {message}");
+    }
 }
 
 #[test]

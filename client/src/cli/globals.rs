@@ -106,7 +106,7 @@ pub struct RunArgs {
     /// How often a broken connection is tried again, after 1 to 30 s [default: 5]
     #[arg(long, env = "FTCLIENT_RETRIES", global = true, hide_env_values = true, value_name = "N")]
     pub retries: Option<u32>,
-    /// Longest time without progress, as 90s or 5m; 0 is no limit [default: 60s]
+    /// Longest time without progress, as 90s or 5m; 0 is no limit [default: 60s, exec: no limit]
     #[arg(long, env = "FTCLIENT_TIMEOUT", global = true, hide_env_values = true, value_name = "DURATION")]
     pub timeout: Option<Limit>,
     /// Longest time for the whole run [default: no limit]
@@ -121,6 +121,8 @@ pub struct Settings {
     pub retries: u32,
     /// Longest time without progress; `None` is no limit.
     pub timeout: Option<Duration>,
+    /// The same for a command of `exec`: what was given for this run, and nothing else.
+    pub command_timeout: Option<Duration>,
     /// Longest time for the whole run; `None` is no limit.
     pub deadline: Option<Duration>,
     /// When progress is shown.
@@ -141,6 +143,7 @@ impl RunArgs {
         Settings {
             retries: self.retries.or(defaults.retries).unwrap_or(5),
             timeout: timeout.0,
+            command_timeout: self.timeout.and_then(|limit| limit.0),
             deadline: self.deadline.and_then(|limit| limit.0),
             progress: self.progress.or(defaults.progress).unwrap_or_default(),
             quiet: self.quiet,

@@ -4,6 +4,7 @@
     reason = "doc comments of arguments are help texts: [user@]host is no link"
 )]
 
+mod exec;
 pub mod globals;
 mod remote;
 mod setup;
@@ -24,6 +25,7 @@ use crate::exit::Exit;
 use globals::{ConnectionArgs, RunArgs};
 
 pub use clap_complete::Shell;
+pub use exec::{ExecPlan, Input};
 pub use remote::{LsPlan, MkdirPlan, MvPlan, RmPlan, StatPlan, SumPlan};
 pub use setup::{JoinPlan, TrustPlan, write_completions, write_man};
 pub use transfer::{GetPlan, LocalSource, LocalTarget, PutPlan};
@@ -60,6 +62,7 @@ enum Verb {
     Mkdir(remote::MkdirArgs),
     Rm(remote::RmArgs),
     Mv(remote::MvArgs),
+    Exec(exec::ExecArgs),
     Join(setup::JoinArgs),
     Trust(setup::TrustArgs),
     Key(setup::KeyArgs),
@@ -99,6 +102,8 @@ pub enum Plan {
     Rm(RmPlan),
     /// Rename.
     Mv(MvPlan),
+    /// Run a command.
+    Exec(ExecPlan),
     /// Enrol with a join string.
     Join(JoinPlan),
     /// Trust or forget a server's key; the host is in [`Invocation::host`].
@@ -199,7 +204,7 @@ fn not_yet(error: &clap::Error, args: &[OsString]) -> Option<String> {
     match error.kind() {
         ErrorKind::InvalidSubcommand => {
             let verb = said(ContextKind::InvalidSubcommand)?;
-            let known = ["sync", "check", "exec", "shell", "hosts"].contains(&verb);
+            let known = ["sync", "check", "shell", "hosts"].contains(&verb);
             known.then(|| format!("'{verb}' is not in this release; 'ftclient --help' lists what is"))
         }
         ErrorKind::UnknownArgument => {
@@ -237,6 +242,7 @@ fn resolve(cli: Cli, explicit_host: Option<HostSpec>) -> Result<Invocation, Usag
         Verb::Mkdir(args) => Plan::Mkdir(args.plan(&mut hosts)?),
         Verb::Rm(args) => Plan::Rm(args.plan(&mut hosts)?),
         Verb::Mv(args) => Plan::Mv(args.plan(&mut hosts)?),
+        Verb::Exec(args) => Plan::Exec(args.plan()?),
         Verb::Join(args) => Plan::Join(args.plan()),
         Verb::Trust(args) => {
             let (plan, host) = args.plan(&cli.connection)?;

@@ -24,6 +24,9 @@ pub enum ClientError {
     /// The connection broke after a request that must not be sent twice.
     #[error("outcome unknown: {0}; look at the server before you run it again")]
     OutcomeUnknown(Box<ClientError>),
+    /// A command was started, and this end could not stay with it.
+    #[error("{0}; the command was ended")]
+    Interrupted(Error),
     /// What was asked for makes no sense.
     #[error("{0}")]
     Usage(String),
@@ -47,7 +50,7 @@ impl ClientError {
     /// The status that fits best.
     pub fn status(&self) -> Status {
         match self {
-            ClientError::Protocol(error) => error.status(),
+            ClientError::Protocol(error) | ClientError::Interrupted(error) => error.status(),
             ClientError::Login(failure) => failure.status,
             ClientError::Untrusted(_) | ClientError::Credential(_) => Status::AuthFailed,
             ClientError::Via(_) | ClientError::OutcomeUnknown(_) => Status::Failed,
@@ -65,7 +68,7 @@ impl ClientError {
 
     /// Whether the same request may be made again without doing anything twice.
     pub fn is_retry_safe(&self) -> bool {
-        !matches!(self, ClientError::OutcomeUnknown(_))
+        !matches!(self, ClientError::OutcomeUnknown(_) | ClientError::Interrupted(_))
     }
 
     pub(super) fn is_refused_login(&self) -> bool {

@@ -5,6 +5,7 @@
 
 mod dial;
 mod error;
+mod exec;
 mod files;
 mod login;
 mod operations;
@@ -20,12 +21,13 @@ use ssh_key::PrivateKey;
 
 pub use dial::{Address, Pinned, Trust, Trusted};
 pub use error::ClientError;
+pub use exec::{Command, Control, Ended, Finished, OnStarted, Program, Size, Streams, Terminal};
 pub use files::{Fetched, LocalFile, PutTarget, Stored};
 pub use login::{Credential, Login};
 pub use operations::{DirEntry, EntryType, Summed};
 
 use crate::retry::Backoff;
-use session::Session;
+use session::{Phase, Session};
 
 /// Result of everything a [`Client`] does.
 pub type Result<T, E = ClientError> = std::result::Result<T, E>;
@@ -264,8 +266,9 @@ impl Client {
             work(&mut session, attempt).await
         };
         let done = match self.builder.timeout {
-            Some(limit) => activity.watch(limit, working).await,
-            None => working.await,
+            // A command has limits of its own.
+            Some(limit) if repeat != Repeat::Command => activity.watch(limit, working).await,
+            _ => working.await,
         };
         match done {
             Ok(done) => {
@@ -276,14 +279,23 @@ impl Client {
                 Ok(done)
             }
             Err(error) => {
-                let welcome = session.conn.rx.is_welcome();
+                let (welcome, command) = (session.conn.rx.is_welcome(), session.command);
                 if session.survives(&error) {
                     self.session = Some(session);
                 } else {
                     session.abandon().await;
                 }
+                let started = command == Phase::Started;
+                if started && matches!(error, ft_protocol::Error::Local(_)) {
+                    return Err(ClientError::Interrupted(error));
+                }
+                // What was sent behind a login that failed is not looked at.
+                let refused = !welcome && matches!(error, ft_protocol::Error::Remote(_));
                 let error = ClientError::after(error, welcome);
-                let unknown = repeat == Repeat::Never && asked && error.may_help_to_retry();
+                let unknown = match command {
+                    Phase::None => repeat == Repeat::Never && asked && error.may_help_to_retry(),
+                    Phase::Asked | Phase::Started => !refused,
+                };
                 Err(if unknown { ClientError::OutcomeUnknown(Box::new(error)) } else { error })
             }
         }
@@ -293,6 +305,10 @@ impl Client {
 /// Whether an operation may be sent again where its outcome is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Repeat {
+    /// Yes.
     Safe,
+    /// No. It is asked for once the login is done.
     Never,
+    /// Only where nothing was started. It is asked for together with the login.
+    Command,
 }

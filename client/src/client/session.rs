@@ -16,8 +16,21 @@ const SOFTWARE: &str = concat!("ftclient/", env!("CARGO_PKG_VERSION"));
 /// How long a session may take to close.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// How far a command is. It ends with its connection, and must not be asked for again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// There is none.
+    None,
+    /// The request is on its way, or was lost on it.
+    Asked,
+    /// It runs.
+    Started,
+}
+
 pub(super) struct Session {
     pub(super) conn: Connection<Box<dyn Stream>>,
+    /// A command that was asked for and has not ended.
+    pub(super) command: Phase,
     last: u32,
     _child: Option<Child>,
 }
@@ -39,7 +52,15 @@ impl Session {
         if let Some(attempt) = attempt {
             conn.tx.send(0, attempt).await?;
         }
-        Ok(Self { conn, last: 0, _child: dialed.child })
+        Ok(Self { conn, command: Phase::None, last: 0, _child: dialed.child })
+    }
+
+    /// A session over this stream, logged in already.
+    #[cfg(test)]
+    pub(super) fn over(stream: impl Stream + 'static) -> Self {
+        let mut conn = Connection::new(Box::new(stream) as Box<dyn Stream>);
+        conn.rx.logged_in();
+        Self { conn, command: Phase::None, last: 0, _child: None }
     }
 
     /// Begins an operation.
@@ -77,7 +98,8 @@ impl Session {
         let broken = matches!(error, Error::Connection(_) | Error::Protocol(_) | Error::Version { .. });
         // These two also end whole sessions, and after a time-out answers may still be on their way.
         let ended = matches!(error.status(), Status::TimedOut | Status::Unavailable);
-        self.conn.rx.is_welcome() && !self.conn.tx.is_closed() && !broken && !ended
+        let idle = self.command == Phase::None;
+        idle && self.conn.rx.is_welcome() && !self.conn.tx.is_closed() && !broken && !ended
     }
 
     /// Drops the connection, and waits until nothing of it holds a lock any more.

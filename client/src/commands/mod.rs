@@ -1,6 +1,7 @@
 //! The commands: plans from the command line carried out with a [`Client`], and what is said about them.
 
 mod context;
+mod exec;
 mod expand;
 mod get;
 mod put;
@@ -24,6 +25,7 @@ use crate::credentials::CredentialError;
 use crate::exit::Exit;
 use crate::known_hosts::KnownHostsError;
 use crate::output::{ErrorReport, Output, is_broken_pipe, reason};
+use crate::tty;
 use context::Context;
 
 /// How long files and connections may take to be put away when a run is cut short.
@@ -31,6 +33,10 @@ const TIDY_UP: Duration = Duration::from_secs(3);
 
 /// Runs the program: parses, carries out, and gives the exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    if tty::is_asked_for(args.get(1).map(OsString::as_os_str)) {
+        return written(tty::watch());
+    }
     let invocation = match cli::parse(args) {
         Ok(invocation) => invocation,
         Err(stop) => {
@@ -70,7 +76,7 @@ async fn until_signalled(invocation: Invocation) -> ExitCode {
     // A file-size limit is an error of that write (EFBIG), not the end of the program.
     let _file_size = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()));
     let kind = tokio::select! {
-        exit = carry_out(invocation) => return exit.into(),
+        code = carry_out(invocation) => return code.into(),
         _ = int.recv() => SignalKind::interrupt(),
         _ = term.recv() => SignalKind::terminate(),
         _ = hup.recv() => SignalKind::hangup(),
@@ -79,27 +85,32 @@ async fn until_signalled(invocation: Invocation) -> ExitCode {
     ExitCode::from(128_u8.saturating_add(number))
 }
 
-async fn carry_out(invocation: Invocation) -> Exit {
+/// Gives the exit code.
+async fn carry_out(invocation: Invocation) -> u8 {
     let data_on_stdout = matches!(&invocation.plan, Plan::Get(get) if get.target == cli::LocalTarget::Stdout);
     let options =
         crate::output::OutputOptions::detect(invocation.run.json, invocation.run.quiet, data_on_stdout);
     let output = Output::new(options);
     let done = async {
         let (context, plan) = Context::new(invocation, output.clone())?;
+        if let Plan::Exec(plan) = plan {
+            return Ok(exec::run(&context, plan).await);
+        }
         let deadline = context.settings.deadline;
         let work = perform(&context, plan);
-        match deadline {
+        let exit = match deadline {
             Some(limit) => tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
                 Err(Failed::new(Exit::Deadline, format!("the deadline of {limit:?} passed")))
             }),
             None => work.await,
-        }
+        };
+        exit.map(Exit::code)
     };
     match done.await {
-        Ok(exit) => exit,
+        Ok(code) => code,
         Err(failed) => {
             failed.report(&output, None, None);
-            failed.exit
+            failed.exit.code()
         }
     }
 }
@@ -117,8 +128,8 @@ async fn perform(context: &Context, plan: Plan) -> Result<Exit, Failed> {
         Plan::Join(plan) => setup::join(context, plan).await,
         Plan::Trust(plan) => setup::trust(context, plan).await,
         Plan::Key => setup::key(context).await,
-        // Carried out before there is a runtime.
-        Plan::Completions(_) | Plan::Man(_) => Ok(Exit::Ok),
+        // Carried out elsewhere.
+        Plan::Exec(_) | Plan::Completions(_) | Plan::Man(_) => Ok(Exit::Ok),
     }
 }
 
@@ -215,7 +226,7 @@ fn ends_the_job(error: &ClientError) -> bool {
         | ClientError::Untrusted(_)
         | ClientError::Credential(_)
         | ClientError::Via(_) => true,
-        ClientError::OutcomeUnknown(_) | ClientError::Usage(_) => false,
+        ClientError::OutcomeUnknown(_) | ClientError::Interrupted(_) | ClientError::Usage(_) => false,
     }
 }
 

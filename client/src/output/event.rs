@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
 use super::{Entry, ErrorReport, FileReport, Summary};
-use crate::exit::Exit;
+use crate::client::Ended;
 
 /// One line of JSON. Readers ignore types and fields that they do not know.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -63,6 +63,23 @@ pub enum Event {
     },
     /// A connection is tried again after `wait_s` seconds.
     Retry { host: String, attempt: u32, wait_s: f64, message: String },
+    /// What a command wrote; `data` where it is text, else `data_b64`.
+    Output {
+        host: String,
+        stream: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        data: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        data_b64: Option<String>,
+    },
+    /// How a command ended.
+    Exit {
+        host: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        status: Option<u8>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        signal: Option<u8>,
+    },
     /// A failure.
     Error {
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -143,6 +160,22 @@ impl Event {
         }
     }
 
+    pub(super) fn output(host: &str, stream: &'static str, bytes: &[u8]) -> Self {
+        let (data, data_b64) = match std::str::from_utf8(bytes) {
+            Ok(text) => (Some(text.to_owned()), None),
+            Err(_) => (None, Some(STANDARD.encode(bytes))),
+        };
+        Event::Output { host: host.to_owned(), stream, data, data_b64 }
+    }
+
+    pub(super) fn exit(host: &str, ended: Ended) -> Self {
+        let (status, signal) = match ended {
+            Ended::Status(status) => (Some(status), None),
+            Ended::Signal(signal) => (None, Some(signal)),
+        };
+        Event::Exit { host: host.to_owned(), status, signal }
+    }
+
     pub(super) fn error(report: &ErrorReport<'_>) -> Self {
         Event::Error {
             host: report.host.map(str::to_owned),
@@ -153,7 +186,7 @@ impl Event {
         }
     }
 
-    pub(super) fn summary(summary: &Summary, exit: Exit) -> Self {
+    pub(super) fn summary(summary: &Summary, exit: u8) -> Self {
         Event::Summary {
             files: summary.files,
             failed: summary.failed,
@@ -161,7 +194,7 @@ impl Event {
             bytes: summary.bytes,
             verified: summary.verified,
             seconds: (summary.elapsed.as_secs_f64() * 1000.0).round() / 1000.0,
-            exit: exit.code(),
+            exit,
         }
     }
 }

@@ -1,0 +1,229 @@
+//! `exec`: this process stands in for one on the server.
+
+mod input;
+mod sink;
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::future::pending;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::Instant;
+
+use ft_protocol::Error;
+use rustix::process::Signal;
+use tokio::io::AsyncRead;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::context::Context;
+use super::{Failed, TIDY_UP, close};
+use crate::cli::{ExecPlan, Input as From};
+use crate::client::{Command, Control, Finished, OnStarted, Size, Streams, Terminal};
+use crate::exit::Exit;
+use crate::output::{Output, Summary, reason};
+use crate::tty::escape::Escapes;
+use crate::tty::{Tty, tidy};
+use input::Input;
+use sink::Sink;
+
+/// What every failure but that of the command itself ends with, as with ssh(1).
+const OURS: u8 = 255;
+
+/// What is known about the output of a command.
+#[derive(Default)]
+struct Seen {
+    bytes: AtomicU64,
+    /// The last byte of standard output.
+    last: AtomicU8,
+}
+
+/// Runs a command, says what there is to say, and gives the exit code.
+pub(super) async fn run(context: &Context, plan: ExecPlan) -> u8 {
+    let (begun, seen) = (Instant::now(), Arc::new(Seen::default()));
+    let mut host = None;
+    let (code, failed) = match work(context, &plan, &seen, &mut host).await {
+        Ok(code) => (code, None),
+        // Nobody reads our output any more.
+        Err(failed) if failed.message.is_empty() => (by_signal(Signal::PIPE), None),
+        Err(failed) if failed.exit == Exit::Usage => (failed.exit.code(), Some(failed)),
+        Err(failed) => (OURS, Some(failed)),
+    };
+    let output = context.output.clone();
+    let said = tokio::task::spawn_blocking(move || {
+        if let Some(failed) = failed {
+            failed.report(&output, host.as_deref(), None);
+        }
+        let bytes = seen.bytes.load(Ordering::Relaxed);
+        let summary = Summary { bytes, elapsed: begun.elapsed(), ..Summary::default() };
+        // There is nowhere left to complain to.
+        let _ = output.command_summary(&summary, code);
+    });
+    // Whoever let the deadline pass by reading nothing will not read this either.
+    let _ = timeout(TIDY_UP, said).await;
+    code
+}
+
+fn by_signal(signal: Signal) -> u8 {
+    u8::try_from(signal.as_raw()).unwrap_or(0).saturating_add(128)
+}
+
+async fn work(
+    context: &Context,
+    plan: &ExecPlan,
+    seen: &Arc<Seen>,
+    host: &mut Option<String>,
+) -> Result<u8, Failed> {
+    let endpoint = context.endpoint()?;
+    let name = host.insert(endpoint.name.clone());
+    let tty = match plan.input {
+        From::Terminal => Some(terminal()?),
+        _ => None,
+    };
+    let command = command(context, plan, tty.as_ref())?;
+    let left = CancellationToken::new();
+    let stdin = input(&plan.input, &left)?;
+    let (mut stdout, mut stderr) = sinks(&context.output, name, seen)?;
+
+    let running = async {
+        let mut client = context.client(&endpoint).await?;
+        context.output.start(client.run())?;
+        let (resized, size) = watch::channel(Size { rows: 0, columns: 0 });
+        let raw = tty.clone().map(|tty| -> OnStarted { Box::new(move || tty.make_raw()) });
+        let control = Control { size: Some(size), on_started: raw, ..Control::default() };
+        let streams = Streams { stdin, stdout: &mut stdout, stderr: &mut stderr };
+        let finished = tokio::select! {
+            finished = client.exec(&command, streams, control) => finished?,
+            () = follow(tty.as_ref(), &resized) => return Err(Failed::new(Exit::Failure, "internal error")),
+        };
+        close(client).await;
+        Ok(finished)
+    };
+    let leaving = async {
+        left.cancelled().await;
+        ended_by_us(Exit::Failure, "left with '~.'")
+    };
+    let late = async {
+        let Some(limit) = context.settings.deadline else { return pending().await };
+        sleep(limit).await;
+        ended_by_us(Exit::Deadline, &format!("the deadline of {limit:?} passed"))
+    };
+    let done = tokio::select! {
+        done = running => done,
+        failed = leaving => Err(failed),
+        failed = late => Err(failed),
+    };
+    if tty.is_some_and(|tty| tty.restore()) {
+        tidy(seen.last.load(Ordering::Relaxed), done.is_err())?;
+    }
+    if stdout.is_broken() || stderr.is_broken() {
+        return Err(io::Error::from(io::ErrorKind::BrokenPipe).into());
+    }
+    conclude(context, name, done?)
+}
+
+/// What is said about a command that ran, and the exit code.
+fn conclude(context: &Context, host: &str, finished: Finished) -> Result<u8, Failed> {
+    context.output.command_ended(host, finished.ended)?;
+    match finished.stopped {
+        None => Ok(finished.ended.code()),
+        // Its status is that of a command that was not allowed to end by itself.
+        Some(failure) => {
+            Err(Failed { retry_safe: false, ..Failed::new(failure.status.into(), reason(&failure)) })
+        }
+    }
+}
+
+fn ended_by_us(exit: Exit, why: &str) -> Failed {
+    let message = format!("{why}; if the command ran, it was ended");
+    Failed { retry_safe: false, ..Failed::new(exit, message) }
+}
+
+fn terminal() -> Result<Tty, Failed> {
+    let missing = "--tty needs a terminal at standard input; leave it out where the program needs none";
+    let found = Tty::at_stdin().map_err(|error| local("use the terminal", &error))?;
+    found.ok_or_else(|| Failed::new(Exit::Usage, missing))
+}
+
+fn command(context: &Context, plan: &ExecPlan, tty: Option<&Tty>) -> Result<Command, Failed> {
+    let value = |(name, value): &(OsString, Option<OsString>)| {
+        let value = value.clone().or_else(|| std::env::var_os(name)).ok_or_else(|| {
+            let message =
+                format!("--env {}: there is no such variable here; write NAME=VALUE", name.display());
+            Failed::new(Exit::Usage, message)
+        })?;
+        Ok((name.clone(), value))
+    };
+    Ok(Command {
+        program: plan.program.clone(),
+        env: plan.env.iter().map(value).collect::<Result<_, Failed>>()?,
+        cwd: plan.cwd.clone(),
+        terminal: tty.map(|tty| Terminal {
+            term: std::env::var_os("TERM").unwrap_or_else(|| "dumb".into()),
+            size: tty.size(),
+        }),
+        timeout: context.settings.command_timeout,
+    })
+}
+
+type Reader = Box<dyn AsyncRead + Unpin>;
+
+/// What the command is to read; `left` is cancelled where the user leaves instead.
+fn input(from: &From, left: &CancellationToken) -> Result<Option<Reader>, Failed> {
+    let stdin = || Input::new(&io::stdin()).map_err(|error| local("read standard input", &error));
+    Ok(Some(match from {
+        From::None => return Ok(None),
+        From::Stdin => Box::new(stdin()?),
+        From::Terminal => Box::new(Escapes::new(stdin()?, left.clone())),
+        From::File(path) => {
+            let opened = File::open(path).and_then(|file| Input::new(&file));
+            Box::new(opened.map_err(|error| local(&format!("read {}", path.display()), &error))?)
+        }
+    }))
+}
+
+fn local(doing: &str, error: &io::Error) -> Failed {
+    let error = Error::io(doing, error);
+    Failed::new(error.status().into(), error.to_string())
+}
+
+/// Where standard output and standard error go: through, or into events.
+fn sinks(output: &Output, host: &str, seen: &Arc<Seen>) -> Result<(Sink, Sink), Failed> {
+    if !output.options().json {
+        let count = |stdout| {
+            let seen = Arc::clone(seen);
+            move |bytes: &[u8]| seen.count(stdout, bytes)
+        };
+        return Ok((Sink::raw(&io::stdout(), count(true))?, Sink::raw(&io::stderr(), count(false))?));
+    }
+    let events = |stream: &'static str| {
+        let (output, host, seen) = (output.clone(), host.to_owned(), Arc::clone(seen));
+        Sink::new(move |bytes| {
+            seen.count(false, bytes);
+            output.command_output(&host, stream, bytes)
+        })
+    };
+    Ok((events("stdout"), events("stderr")))
+}
+
+impl Seen {
+    fn count(&self, stdout: bool, bytes: &[u8]) {
+        self.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        if let Some(last) = bytes.last().filter(|_| stdout) {
+            self.last.store(*last, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Tells each new size of the terminal; never ends.
+async fn follow(tty: Option<&Tty>, resized: &watch::Sender<Size>) {
+    if let (Some(tty), Ok(mut changed)) = (tty, signal(SignalKind::window_change())) {
+        while changed.recv().await.is_some() {
+            resized.send_replace(tty.size());
+        }
+    }
+    pending().await
+}
