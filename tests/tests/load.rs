@@ -1,5 +1,6 @@
-//! Crowds that get a file at once: nobody fails, and the server does not grow from one crowd to the next. 200
-//! clients; with FT_SOAK=1 a thousand. A test program of its own: it measures memory.
+//! Crowds that get a file at once, all connected together: nobody fails, the server holds no thread and little
+//! memory for each, and has its memory back after them. 200 clients; with FT_SOAK=1 a thousand. A test program of
+//! its own: it measures memory.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[allow(dead_code, reason = "not every test needs all of it")]
@@ -9,8 +10,8 @@ use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
 
 use common::{builder, remote};
 use ft_protocol::auth::Fingerprint;
@@ -20,13 +21,20 @@ use ftclient::TransferOptions;
 use md5::{Digest as _, Md5};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::{LocalSet, spawn_local};
+use tokio::time::sleep;
 
 const MIB: u64 = 1 << 20;
-/// Most that crowds may leave behind, beyond what malloc keeps after the first ones: its arenas stay as large as
-/// the largest crowd made them.
-const GROWTH: u64 = 32 * MIB;
-/// Crowds before the measurement, and between its beginning and its end.
+/// What one of a crowd may cost while it is connected and its file is on its way to its disk.
+const EACH: u64 = 64 << 10;
+/// Blocks that a server keeps for reuse while any transfer runs, and what else the first crowd makes it need.
+const SERVING: u64 = 20 * MIB;
+/// Most that crowds may leave behind. malloc gives back only what nothing lies above.
+const LEFT: u64 = 16 * MIB;
+/// Threads that a server needs for a crowd that only waits.
+const THREADS: u64 = 64;
 const CROWDS: usize = 3;
+/// Far more than anything here takes.
+const DEADLINE: Duration = Duration::from_secs(120);
 /// Names the test that is the server, and tells it to be one.
 const SERVE: &str = "FT_TESTS_SERVE_LOAD";
 
@@ -81,24 +89,34 @@ impl Apart {
 
     /// Resident memory in bytes: proc_pid_status(5).
     fn memory(&self) -> u64 {
+        self.status("VmRSS:") * 1024
+    }
+
+    fn threads(&self) -> u64 {
+        self.status("Threads:")
+    }
+
+    fn status(&self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let found = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        found.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+        let found = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        found.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     fn descriptors(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
     }
 
-    /// So many clients, each with a connection of its own, get the file at once.
-    async fn serve(&self, clients: usize) {
+    /// So many clients, each with a connection of its own, get the file. None is done before all have its first
+    /// bytes and `meanwhile` has ended: the server waits for all of them at once.
+    async fn serve(&self, clients: usize, meanwhile: impl AsyncFnOnce()) {
         let expected = Md5::digest(pattern(MIB as usize));
+        let gate = Arc::new(Gate::default());
         let getting: Vec<_> = (0..clients)
             .map(|_| {
                 let client = builder(self.address, self.fingerprint, Duration::from_secs(300));
+                let taken = Hashing { gate: Some(Arc::clone(&gate)), ..Hashing::default() };
                 spawn_local(async move {
                     let mut client = client.retries(5).build().unwrap();
-                    let taken = Hashing::default();
                     let options = TransferOptions::default();
                     let got = client.get_to(&remote("file"), taken.clone(), &options).await;
                     client.close().await;
@@ -106,11 +124,23 @@ impl Apart {
                 })
             })
             .collect();
+        reached("all clients are connected", || *gate.arrived.lock().unwrap() == clients).await;
+        meanwhile().await;
+        gate.open();
         for client in getting {
             let (got, taken) = client.await.unwrap();
             assert_eq!(got.unwrap().size, MIB);
-            assert_eq!(taken.0.lock().unwrap().clone().finalize(), expected);
+            assert_eq!(taken.md5.lock().unwrap().clone().finalize(), expected);
         }
+    }
+}
+
+/// Waits for what comes about by itself.
+async fn reached(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}: not within {} s", DEADLINE.as_secs());
+        sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -121,12 +151,40 @@ impl Drop for Apart {
     }
 }
 
+/// Holds clients until all are there.
+#[derive(Default)]
+struct Gate {
+    arrived: Mutex<usize>,
+    opened: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Gate {
+    fn pass(&self) {
+        *self.arrived.lock().unwrap() += 1;
+        let opened = self.opened.lock().unwrap();
+        drop(self.changed.wait_timeout_while(opened, DEADLINE, |opened| !*opened).unwrap());
+    }
+
+    fn open(&self) {
+        *self.opened.lock().unwrap() = true;
+        self.changed.notify_all();
+    }
+}
+
 #[derive(Clone, Default)]
-struct Hashing(Arc<Mutex<Md5>>);
+struct Hashing {
+    md5: Arc<Mutex<Md5>>,
+    /// Still to be passed.
+    gate: Option<Arc<Gate>>,
+}
 
 impl Write for Hashing {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().update(bytes);
+        if let Some(gate) = self.gate.take() {
+            gate.pass();
+        }
+        self.md5.lock().unwrap().update(bytes);
         Ok(bytes.len())
     }
 
@@ -136,7 +194,7 @@ impl Write for Hashing {
 }
 
 #[test]
-fn crowds_are_served_and_leave_nothing_behind() {
+fn crowds_are_served_and_the_memory_comes_back() {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
     if limit.maximum.is_some_and(|most| most <= 2 * crowd() as u64) {
@@ -146,17 +204,21 @@ fn crowds_are_served_and_leave_nothing_behind() {
     let runtime = ftserver::serve::runtime(1024).unwrap();
     LocalSet::new().block_on(&runtime, async {
         let server = Apart::start();
-        for _ in 0..CROWDS {
-            server.serve(crowd()).await;
-        }
+        server.serve(1, async || {}).await;
         let (before, open) = (server.memory(), server.descriptors());
         for _ in 0..CROWDS {
-            server.serve(crowd()).await;
+            let allowed = before + SERVING + EACH * crowd() as u64;
+            server
+                .serve(crowd(), async || {
+                    reached("few threads while clients wait", || server.threads() <= THREADS).await;
+                    reached("little memory while clients wait", || server.memory() <= allowed).await;
+                    eprintln!("{} MiB for {} clients", server.memory() / MIB, crowd());
+                })
+                .await;
         }
-        let (after, still) = (server.memory(), server.descriptors());
-        eprintln!("{crowd} clients: {} MiB before, {} MiB after", before / MIB, after / MIB, crowd = crowd());
-        assert!(after.saturating_sub(before) < GROWTH, "{} MiB more", (after - before) / MIB);
-        // Some of the last ones may be on their way out.
-        assert!(still < open + crowd() / 2, "{still} descriptors, {open} before");
+        reached("descriptors are back", || server.descriptors() <= open + 1).await;
+        let back = before + LEFT;
+        reached("memory is back", || server.memory() <= back).await;
+        eprintln!("{} MiB before, {} MiB after", before / MIB, server.memory() / MIB);
     });
 }

@@ -11,11 +11,12 @@
 //! ```
 //!
 //! Each half is one long-lived blocking task that reads or writes and hashes, and one async loop that moves
-//! messages between it and the connection.
+//! messages between it and the connection. The sender's task ends with DONE; only the loop waits for FILE_RESULT.
 
 mod landing;
 mod name;
 mod order;
+mod reading;
 mod receive;
 mod send;
 mod sink;

@@ -46,10 +46,10 @@ impl Drop for Lease {
     }
 }
 
-/// Memory of a block. Large ones are mapped, so that the system has them back as soon as they are dropped;
+/// Memory of a block or a large buffer. Large ones are mapped, so that the system has them back as soon as they are dropped;
 /// from malloc they would stay in its arenas, one for each thread that once served a client.
 #[derive(Debug)]
-enum Memory {
+pub(super) enum Memory {
     Mapped(MmapMut),
     Heap(Vec<u8>),
 }
@@ -58,19 +58,19 @@ enum Memory {
 const MAPPED_FROM: usize = 64 << 10;
 
 impl Memory {
-    fn new(len: usize) -> Self {
+    pub(super) fn new(len: usize) -> Self {
         let mapped = if len >= MAPPED_FROM { MmapMut::map_anon(len).ok() } else { None };
         mapped.map_or_else(|| Memory::Heap(vec![0; len]), Memory::Mapped)
     }
 
-    fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &[u8] {
         match self {
             Memory::Mapped(bytes) => bytes,
             Memory::Heap(bytes) => bytes,
         }
     }
 
-    fn bytes_mut(&mut self) -> &mut [u8] {
+    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
         match self {
             Memory::Mapped(bytes) => bytes,
             Memory::Heap(bytes) => bytes,

@@ -22,6 +22,9 @@ use crate::error::{Error, Result};
 
 /// A peer from which no byte comes for this long, while we read, is gone.
 pub const SILENCE: Duration = Duration::from_secs(45);
+/// Headers and small messages are read through a buffer of so many bytes; content goes past it. Every idle
+/// connection has one.
+const READ_BUFFER: usize = 1 << 10;
 /// Signs of life that may come at once before they count as a flood.
 const ALIVE_BURST: u64 = 64;
 
@@ -107,7 +110,7 @@ enum Body {
 impl<R: AsyncRead + Unpin> Receiver<R> {
     fn new(io: R, activity: Activity) -> Self {
         Self {
-            io: BufReader::with_capacity(16 * 1024, io),
+            io: BufReader::with_capacity(READ_BUFFER, io),
             header: [0; HEADER_LEN],
             filled: 0,
             body: None,

@@ -1,4 +1,4 @@
-//! A read buffer that is large only while much arrives: rustls alone reads 4 KiB a call, and a large buffer
+//! A read buffer that exists only while much arrives: rustls alone reads 4 KiB a call, and a large buffer
 //! for each of a thousand idle connections would be most of a server's memory.
 
 use std::io;
@@ -7,18 +7,21 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Buffer of a quiet connection, in bytes.
-const SMALL: usize = 8 << 10;
-/// Buffer of a busy one.
+use super::buffer::Memory;
+
+/// Buffer of a busy connection, in bytes.
 const LARGE: usize = 256 << 10;
-/// A busy connection is quiet again after so many reads that a small buffer could have taken.
+/// A read of so many bytes is one of a busy connection.
+const BUSY_READ: usize = 4 << 10;
+/// A busy connection is quiet again after so many reads in a row of fewer.
 const QUIET_READS: u32 = 64;
 
 /// Reads ahead of its user; writes pass through.
 #[derive(Debug)]
 pub struct ReadAhead<S> {
     inner: S,
-    buffer: Vec<u8>,
+    /// Of a busy connection.
+    buffer: Option<Memory>,
     start: usize,
     end: usize,
     quiet: u32,
@@ -27,7 +30,7 @@ pub struct ReadAhead<S> {
 impl<S> ReadAhead<S> {
     /// A stream with nothing read yet.
     pub fn new(inner: S) -> Self {
-        Self { inner, buffer: Vec::new(), start: 0, end: 0, quiet: 0 }
+        Self { inner, buffer: None, start: 0, end: 0, quiet: 0 }
     }
 }
 
@@ -38,23 +41,25 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReadAhead<S> {
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.start == this.end {
-            this.quiet = if this.end > SMALL { 0 } else { this.quiet.saturating_add(1) };
-            let wanted = match this.buffer.len() {
-                // Full last time: there is more.
-                SMALL if this.end == SMALL => LARGE,
-                LARGE if this.quiet < QUIET_READS => LARGE,
-                _ => SMALL,
-            };
-            (this.start, this.end) = (0, 0);
-            if this.buffer.len() != wanted {
-                this.buffer = vec![0; wanted];
-            }
-            let mut room = ReadBuf::new(&mut this.buffer);
-            ready!(Pin::new(&mut this.inner).poll_read(cx, &mut room))?;
-            this.end = room.filled().len();
+        if this.start == this.end && this.quiet >= QUIET_READS {
+            this.buffer = None;
         }
-        let ahead = this.buffer.get(this.start..this.end).unwrap_or_default();
+        let Some(buffer) = &mut this.buffer else {
+            let before = out.filled().len();
+            ready!(Pin::new(&mut this.inner).poll_read(cx, out))?;
+            // Full: there is more.
+            if out.remaining() == 0 && out.filled().len() - before >= BUSY_READ {
+                (this.buffer, this.start, this.end, this.quiet) = (Some(Memory::new(LARGE)), 0, 0, 0);
+            }
+            return Poll::Ready(Ok(()));
+        };
+        if this.start == this.end {
+            let mut room = ReadBuf::new(buffer.bytes_mut());
+            ready!(Pin::new(&mut this.inner).poll_read(cx, &mut room))?;
+            (this.start, this.end) = (0, room.filled().len());
+            this.quiet = if this.end > BUSY_READ { 0 } else { this.quiet + 1 };
+        }
+        let ahead = buffer.bytes().get(this.start..this.end).unwrap_or_default();
         let taken = ahead.get(..out.remaining()).unwrap_or(ahead);
         out.put_slice(taken);
         this.start += taken.len();
@@ -94,7 +99,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     #[tokio::test]
-    async fn every_byte_comes_through_in_order_and_the_buffer_shrinks_again() {
+    async fn every_byte_comes_through_in_order_and_the_buffer_goes_again() {
         let data: Vec<u8> = (0..3_000_000u32).map(|i| (i % 251) as u8).collect();
         let (mut a, b) = tokio::io::duplex(1 << 20);
         let sent = data.clone();
@@ -106,13 +111,13 @@ mod tests {
         let mut seen = vec![0; data.len()];
         ahead.read_exact(&mut seen).await.unwrap();
         assert_eq!(seen, data);
-        assert!(ahead.buffer.len() >= SMALL);
+        assert!(ahead.buffer.is_some());
         let mut a = writer.await.unwrap();
         for _ in 0..=QUIET_READS {
             a.write_all(b"ping").await.unwrap();
             let mut four = [0; 4];
             ahead.read_exact(&mut four).await.unwrap();
         }
-        assert_eq!(ahead.buffer.len(), SMALL);
+        assert!(ahead.buffer.is_none());
     }
 }

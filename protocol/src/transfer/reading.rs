@@ -1,0 +1,344 @@
+//! The blocking half of a sender: reads, hashes and queues blocks.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::Receiver as Queue;
+use tokio::sync::mpsc::error::TryRecvError;
+
+use super::name::Namer;
+use super::{MAX_HAVE, Meter, SendJob, Sent, Source, Throttle, interrupted};
+use crate::digest::{Algorithm, Hash, Lanes, Root, blocks_of};
+use crate::error::{Error, Result, Status};
+use crate::fs::Meta;
+use crate::wire::buffer::{Block, Quota};
+use crate::wire::frame::{Header, Kind};
+use crate::wire::message::{Block as BlockMessage, Done, FileResult, Keep};
+use crate::wire::{BLOCK_LEN, Message, Sender};
+
+/// Kept blocks are reported at least this often, so that hashing a long prefix is seen as progress.
+const KEEP_RUN: u64 = 64;
+/// Blocks that are sent again, a block of the file: those damaged, and those behind them in a stream.
+const MAX_RESENT_EACH: u64 = 16;
+
+/// What the receiver says.
+pub(super) enum Command {
+    Accept(u64),
+    Have(Bytes),
+    Again(u64),
+    Result(FileResult),
+}
+
+/// The blocking task, until all content and DONE are queued.
+pub(super) struct Half {
+    op: u32,
+    algorithm: Algorithm,
+    lanes: Lanes,
+    tx: Sender,
+    commands: Queue<Command>,
+    quota: Quota,
+    runtime: Handle,
+    namer: Option<Namer>,
+    root: Root,
+    meter: Arc<Meter>,
+    throttle: Throttle,
+    /// Blocks that were sent again.
+    resent: u64,
+}
+
+impl Half {
+    pub(super) fn new(op: u32, job: &SendJob, tx: Sender, commands: Queue<Command>) -> Result<Self> {
+        // A single block is its own proof and its own name.
+        let alone = matches!(&job.source, Source::File { meta, .. } if meta.size <= BLOCK_LEN as u64);
+        let whole = job.whole || job.algorithm == Algorithm::Sha256;
+        let namer = if whole && !alone { Some(Namer::spawn(job.algorithm)?) } else { None };
+        Ok(Self {
+            op,
+            algorithm: job.algorithm,
+            lanes: Lanes::default(),
+            tx,
+            commands,
+            quota: Quota::default(),
+            runtime: Handle::current(),
+            namer,
+            root: Root::new(job.algorithm),
+            meter: Arc::clone(&job.meter),
+            throttle: Throttle::new(job.rate),
+            resent: 0,
+        })
+    }
+
+    pub(super) fn run(mut self, source: Source) -> Result<Content> {
+        match source {
+            Source::File { file, meta } => {
+                let grew = self.send_file(&file, &meta)?;
+                self.finish(meta.size, grew, Some((file, meta)))
+            }
+            Source::Stream(mut input) => {
+                let size = self.send_stream(&mut *input)?;
+                self.finish(size, false, None)
+            }
+        }
+    }
+
+    fn send_file(&mut self, file: &File, meta: &Meta) -> Result<bool> {
+        let blocks = blocks_of(meta.size);
+        let had = if blocks > 1 { self.await_accept(blocks)? } else { Vec::new() };
+        let mut had = had.chunks_exact(self.algorithm.digest_len());
+        let mut kept = Keep { file: 0, first: 0, count: 0 };
+        for number in 0..blocks {
+            self.serve_again(file, meta.size)?;
+            let block = self.read_block(file, number, meta.size)?;
+            let digest = self.algorithm.block(&self.lanes, block.content(), blocks == 1);
+            self.tx.activity().moved();
+            self.root.add(&digest);
+            if had.next() == Some(digest.as_bytes()) {
+                if kept.count == 0 {
+                    kept.first = number;
+                }
+                kept.count += 1;
+                self.meter.keep(block.content().len() as u64);
+                self.name(number, || block.into_bytes());
+                if kept.count == KEEP_RUN {
+                    self.flush_kept(&mut kept)?;
+                }
+            } else {
+                self.flush_kept(&mut kept)?;
+                self.emit(number, digest, number + 1 == blocks, block, true)?;
+            }
+        }
+        self.flush_kept(&mut kept)?;
+        self.check_unchanged(file, meta)
+    }
+
+    /// Sends until the end of the input; one byte is read ahead, so that the last block is known as such.
+    fn send_stream(&mut self, input: &mut dyn Read) -> Result<u64> {
+        let mut ahead = None;
+        let mut size = 0;
+        for number in 0.. {
+            let mut block = self.runtime.block_on(self.quota.block(BLOCK_LEN));
+            let len = fill(input, ahead.take(), block.content_mut())?;
+            block.truncate(len);
+            if len == BLOCK_LEN {
+                let mut byte = [0];
+                ahead = (fill(input, None, &mut byte)? == 1).then_some(byte[0]);
+            }
+            if len == 0 {
+                break;
+            }
+            let last = ahead.is_none();
+            let digest = self.algorithm.block(&self.lanes, block.content(), number == 0 && last);
+            self.root.add(&digest);
+            self.emit(number, digest, last, block, true)?;
+            size += len as u64;
+            if last {
+                break;
+            }
+            match self.commands.try_recv() {
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => return Err(interrupted()),
+                Ok(Command::Again(_)) => return Err(damaged_pipe()),
+                Ok(_) => return Err(Error::protocol("only AGAIN may come while content flows")),
+            }
+        }
+        Ok(size)
+    }
+
+    /// Sends DONE.
+    fn finish(mut self, size: u64, grew: bool, file: Option<(File, Meta)>) -> Result<Content> {
+        let single = self.root.blocks() <= 1;
+        let root = std::mem::replace(&mut self.root, Root::new(self.algorithm));
+        let proof = root.finish();
+        let mut whole = single.then_some(proof);
+        let mut namer = self.namer.take();
+        if self.algorithm == Algorithm::Sha256 {
+            // The receiver compares it before it commits. MD5 may go on meanwhile.
+            if let Some(namer) = namer.take() {
+                whole = Some(namer.finish()?);
+            }
+        }
+        let compared = match self.algorithm {
+            Algorithm::Sha256 => whole.map(|hash| hash.to_vec()).unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        self.tx
+            .blocking_send(self.op, Done { file: 0, size, digest: proof.to_vec(), whole: compared, grew })?;
+        if let Some(namer) = namer {
+            whole = Some(namer.finish()?);
+        }
+        Ok(Content { half: self, file, sent: Sent { size, proof, whole, grew, path: Vec::new() } })
+    }
+
+    /// Digests of the leading blocks that the receiver has.
+    fn await_accept(&mut self, blocks: u64) -> Result<Vec<u8>> {
+        let have = match self.commands.blocking_recv() {
+            Some(Command::Accept(have)) if have <= blocks.min(MAX_HAVE) => have,
+            Some(Command::Accept(_)) => {
+                return Err(Error::protocol("ACCEPT of more blocks than the file has"));
+            }
+            Some(_) => return Err(Error::protocol("ACCEPT was due")),
+            None => return Err(interrupted()),
+        };
+        let due = have as usize * self.algorithm.digest_len();
+        let mut digests = Vec::new();
+        while digests.len() < due {
+            match self.commands.blocking_recv() {
+                Some(Command::Have(more))
+                    if !more.is_empty()
+                        && more.len().is_multiple_of(self.algorithm.digest_len())
+                        && more.len() <= due - digests.len() =>
+                {
+                    digests.extend_from_slice(&more);
+                }
+                Some(_) => return Err(Error::protocol("HAVE was due")),
+                None => return Err(interrupted()),
+            }
+        }
+        Ok(digests)
+    }
+
+    fn serve_again(&mut self, file: &File, size: u64) -> Result<()> {
+        loop {
+            match self.commands.try_recv() {
+                Ok(Command::Again(block)) => self.resend(file, size, block)?,
+                Ok(_) => return Err(Error::protocol("only AGAIN may come while content flows")),
+                Err(TryRecvError::Empty) => return Ok(()),
+                Err(TryRecvError::Disconnected) => return Err(interrupted()),
+            }
+        }
+    }
+
+    fn resend(&mut self, file: &File, size: u64, number: u64) -> Result<()> {
+        let blocks = blocks_of(size);
+        if number >= blocks {
+            return Err(Error::protocol(format!("AGAIN for block {number} of {blocks}")));
+        }
+        // Far more than damage explains: a receiver gives a block up after MAX_AGAIN times.
+        self.resent += 1;
+        if self.resent > MAX_RESENT_EACH * (blocks + 1) {
+            return Err(Error::protocol("AGAIN without end"));
+        }
+        let block = self.read_block(file, number, size)?;
+        let digest = self.algorithm.block(&self.lanes, block.content(), blocks == 1);
+        self.emit(number, digest, number + 1 == blocks, block, false)
+    }
+
+    fn read_block(&mut self, file: &File, number: u64, size: u64) -> Result<Block> {
+        let start = number * BLOCK_LEN as u64;
+        let len = (size - start).min(BLOCK_LEN as u64) as usize;
+        let mut block = self.runtime.block_on(self.quota.block(len));
+        match file.read_exact_at(block.content_mut(), start) {
+            Ok(()) => Ok(block),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(Error::local(Status::Changed, "the file shrank while it was read"))
+            }
+            Err(error) => Err(Error::io("read the file", &error)),
+        }
+    }
+
+    /// BLOCK and DATA in one piece.
+    fn emit(&mut self, number: u64, digest: Hash, last: bool, block: Block, first: bool) -> Result<()> {
+        let len = block.content().len();
+        let mut frames = BytesMut::with_capacity(128);
+        let announced = BlockMessage { file: 0, block: number, digest: digest.to_vec(), last };
+        Message::from(announced).encode(self.op, &mut frames);
+        Header { len: len as u32, kind: Kind::Data, op: self.op }.encode(&mut frames);
+        let (wire, at) = block.into_wire(&frames);
+        if first {
+            self.name(number, || wire.slice(at..));
+            self.meter.moved(len as u64);
+        }
+        self.throttle.pass(len, &self.tx);
+        self.tx.blocking_send_bytes(wire)
+    }
+
+    fn name(&mut self, number: u64, data: impl FnOnce() -> Bytes) {
+        if let Some(namer) = &mut self.namer {
+            namer.offer(number, data());
+        }
+    }
+
+    fn flush_kept(&mut self, kept: &mut Keep) -> Result<()> {
+        let run = std::mem::take(kept);
+        if run.count == 0 { Ok(()) } else { self.tx.blocking_send(self.op, run) }
+    }
+
+    /// `Ok(true)` where the file only grew: what was declared and sent is still its beginning.
+    fn check_unchanged(&mut self, file: &File, meta: &Meta) -> Result<bool> {
+        let now = Meta::of(file)?;
+        if now.unchanged_since(meta) {
+            return Ok(false);
+        }
+        if now.size > meta.size {
+            let blocks = blocks_of(meta.size);
+            let mut again = Root::new(self.algorithm);
+            for number in 0..blocks {
+                let block = self.read_block(file, number, meta.size)?;
+                again.add(&self.algorithm.block(&self.lanes, block.content(), blocks == 1));
+            }
+            if again.finish() == self.root.clone().finish() {
+                return Ok(true);
+            }
+        }
+        Err(Error::local(Status::Changed, "the file changed while it was read"))
+    }
+}
+
+/// Content that is on its way: what is needed to send blocks of it again, and to judge the receiver's last word.
+pub(super) struct Content {
+    half: Half,
+    /// `None` for a pipe.
+    file: Option<(File, Meta)>,
+    sent: Sent,
+}
+
+impl Content {
+    /// A message that came while content was sent.
+    pub(super) fn queued(&mut self) -> Option<Command> {
+        self.half.commands.try_recv().ok()
+    }
+
+    /// Sends a damaged block again; blocks the thread.
+    pub(super) fn resend(mut self, block: u64) -> Result<Self> {
+        let Some((file, meta)) = &self.file else { return Err(damaged_pipe()) };
+        self.half.resend(file, meta.size, block)?;
+        Ok(self)
+    }
+
+    /// What was sent, if the receiver has the same.
+    pub(super) fn compare(self, result: FileResult) -> Result<Sent> {
+        if Hash::from_wire(&result.digest)? != self.sent.proof {
+            return Err(Error::local(Status::Mismatch, "the receiver reports another digest than was sent"));
+        }
+        Ok(Sent { path: result.path, ..self.sent })
+    }
+}
+
+fn damaged_pipe() -> Error {
+    Error::local(
+        Status::Mismatch,
+        "a block was damaged on the way and a pipe cannot be read again; run it again",
+    )
+}
+
+/// Reads until `room` is full or the input ends; `ahead` is its first byte.
+fn fill(input: &mut dyn Read, ahead: Option<u8>, room: &mut [u8]) -> Result<usize> {
+    let mut len = 0;
+    if let (Some(byte), Some(first)) = (ahead, room.first_mut()) {
+        *first = byte;
+        len = 1;
+    }
+    while let Some(rest) = room.get_mut(len..).filter(|rest| !rest.is_empty()) {
+        match input.read(rest) {
+            Ok(0) => break,
+            Ok(n) => len += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Error::io("read the input", &error)),
+        }
+    }
+    Ok(len)
+}
