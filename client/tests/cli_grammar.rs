@@ -324,6 +324,7 @@ fn every_verb_has_help_with_examples_and_a_manual_page() {
             "mkdir",
             "rm",
             "mv",
+            "exec",
             "join",
             "trust",
             "key",

@@ -25,8 +25,8 @@ use crate::cli::{ExecPlan, Input as From};
 use crate::client::{Command, Control, Finished, OnStarted, Size, Streams, Terminal};
 use crate::exit::Exit;
 use crate::output::{Output, Summary, reason};
+use crate::tty::Tty;
 use crate::tty::escape::Escapes;
-use crate::tty::{Tty, tidy};
 use input::Input;
 use sink::Sink;
 
@@ -34,16 +34,15 @@ use sink::Sink;
 const OURS: u8 = 255;
 
 /// What is known about the output of a command.
-#[derive(Default)]
 struct Seen {
     bytes: AtomicU64,
     /// The last byte of standard output.
-    last: AtomicU8,
+    last: Arc<AtomicU8>,
 }
 
 /// Runs a command, says what there is to say, and gives the exit code.
 pub(super) async fn run(context: &Context, plan: ExecPlan) -> u8 {
-    let (begun, seen) = (Instant::now(), Arc::new(Seen::default()));
+    let (begun, seen) = (Instant::now(), Arc::new(Seen::new()));
     let mut host = None;
     let (code, failed) = match work(context, &plan, &seen, &mut host).await {
         Ok(code) => (code, None),
@@ -80,7 +79,7 @@ async fn work(
     let endpoint = context.endpoint()?;
     let name = host.insert(endpoint.name.clone());
     let tty = match plan.input {
-        From::Terminal => Some(terminal()?),
+        From::Terminal => Some(terminal(seen)?),
         _ => None,
     };
     let command = command(context, plan, tty.as_ref())?;
@@ -116,8 +115,8 @@ async fn work(
         failed = leaving => Err(failed),
         failed = late => Err(failed),
     };
-    if tty.is_some_and(|tty| tty.restore()) {
-        tidy(seen.last.load(Ordering::Relaxed), done.is_err())?;
+    if let Some(tty) = tty {
+        tty.restore(done.is_err());
     }
     if stdout.is_broken() || stderr.is_broken() {
         return Err(io::Error::from(io::ErrorKind::BrokenPipe).into());
@@ -142,9 +141,9 @@ fn ended_by_us(exit: Exit, why: &str) -> Failed {
     Failed { retry_safe: false, ..Failed::new(exit, message) }
 }
 
-fn terminal() -> Result<Tty, Failed> {
+fn terminal(seen: &Seen) -> Result<Tty, Failed> {
     let missing = "--tty needs a terminal at standard input; leave it out where the program needs none";
-    let found = Tty::at_stdin().map_err(|error| local("use the terminal", &error))?;
+    let found = Tty::at_stdin(Arc::clone(&seen.last)).map_err(|error| local("use the terminal", &error))?;
     found.ok_or_else(|| Failed::new(Exit::Usage, missing))
 }
 
@@ -210,6 +209,10 @@ fn sinks(output: &Output, host: &str, seen: &Arc<Seen>) -> Result<(Sink, Sink), 
 }
 
 impl Seen {
+    fn new() -> Self {
+        Self { bytes: AtomicU64::new(0), last: Arc::new(AtomicU8::new(b'\n')) }
+    }
+
     fn count(&self, stdout: bool, bytes: &[u8]) {
         self.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         if let Some(last) = bytes.last().filter(|_| stdout) {

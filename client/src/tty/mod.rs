@@ -6,8 +6,10 @@ mod watcher;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
 pub(crate) use watcher::{is_asked_for, watch};
@@ -28,17 +30,20 @@ pub(crate) struct Tty(Arc<Inner>);
 struct Inner {
     terminal: OwnedFd,
     raw: Mutex<Option<Raw>>,
+    /// The last byte that was written to standard output.
+    last: Arc<AtomicU8>,
 }
 
 impl Tty {
-    /// The terminal at standard input; `None` where there is none.
-    pub(crate) fn at_stdin() -> io::Result<Option<Self>> {
+    /// The terminal at standard input; `None` where there is none. `last` is to hold the last byte that was
+    /// written to standard output.
+    pub(crate) fn at_stdin(last: Arc<AtomicU8>) -> io::Result<Option<Self>> {
         let stdin = io::stdin();
         if !stdin.is_terminal() {
             return Ok(None);
         }
         let terminal = stdin.as_fd().try_clone_to_owned()?;
-        Ok(Some(Self(Arc::new(Inner { terminal, raw: Mutex::new(None) }))))
+        Ok(Some(Self(Arc::new(Inner { terminal, raw: Mutex::new(None), last }))))
     }
 
     /// Its size.
@@ -54,17 +59,35 @@ impl Tty {
         Ok(())
     }
 
-    /// Back to the mode that it had. Whether it was raw.
-    pub(crate) fn restore(&self) -> bool {
-        self.0.raw.lock().unwrap_or_else(PoisonError::into_inner).take().is_some()
+    /// Back to the mode that it had, and to the beginning of a line. `broken`: nobody cleaned up at the other
+    /// side.
+    pub(crate) fn restore(&self, broken: bool) {
+        self.0.restore(broken);
     }
 }
 
-/// Takes the cursor to the beginning of a line, where what was written last (`last`) left it elsewhere. `broken`:
-/// nobody cleaned up at the other side.
-pub(crate) fn tidy(last: u8, broken: bool) -> io::Result<()> {
+impl Inner {
+    fn restore(&self, broken: bool) {
+        let raw = self.raw.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if raw.is_some() {
+            drop(raw);
+            // A terminal that takes nothing is as tidy as it will get.
+            let _ = tidy(self.last.load(Ordering::Relaxed), broken);
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.restore(true);
+    }
+}
+
+/// Takes the cursor to the beginning of a line, where `last` left it elsewhere. Does not wait.
+fn tidy(last: u8, broken: bool) -> io::Result<()> {
     let mut out = io::stdout();
-    if !out.is_terminal() {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    if !out.is_terminal() || poll(&mut [PollFd::new(&out, PollFlags::OUT)], Some(&now))? == 0 {
         return Ok(());
     }
     let knows_escapes = std::env::var_os("TERM").is_some_and(|term| term != "dumb");
