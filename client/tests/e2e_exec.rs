@@ -12,7 +12,7 @@ use common::{Ran, Running, Watch, World, noise, pipe_without_reader, run};
 use ft_protocol::Status;
 use ft_protocol::wire::Message;
 use ft_protocol::wire::message::{Credit, End, Exec, Exit};
-use ft_tests::hostile::{Action, HostileServer};
+use ft_tests::hostile::{Action, HostileServer, welcome};
 use rustix::process::Signal;
 use tokio::runtime::Runtime;
 
@@ -32,11 +32,19 @@ impl Fake {
         })
     }
 
-    fn acting(mut act: impl FnMut(&Message) -> Vec<Action> + Send + 'static) -> Self {
+    fn acting(act: impl FnMut(&Message) -> Vec<Action> + Send + 'static) -> Self {
+        Self::greeting(welcome(), act)
+    }
+
+    /// Answers a login like this.
+    fn greeting(
+        greeting: Vec<Action>,
+        mut act: impl FnMut(&Message) -> Vec<Action> + Send + 'static,
+    ) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (tell, heard) = channel();
-        let server = runtime.block_on(HostileServer::start(move |_, message| {
+        let server = runtime.block_on(HostileServer::start_with(greeting, move |_, message| {
             let actions = act(&message);
             let _ = tell.send(message);
             actions
@@ -136,6 +144,26 @@ fn the_request_holds_what_was_typed_and_nothing_else() {
     let exec = fake.request();
     assert_eq!((exec.argv, exec.shell, exec.stdin), (b"x | y\0".to_vec(), true, true));
     assert_eq!((exec.env, exec.cwd, exec.tty), (b"A=b=c\0HERE=value\0".to_vec(), b"a/b".to_vec(), false));
+}
+
+#[test]
+fn the_request_goes_with_the_login() {
+    let mut answer = running(vec![stdout(b"here"), exit(0, 0)], End::default());
+    let fake = Fake::greeting(Vec::new(), move |message| {
+        let answers = answer(message);
+        // A client that waited for any answer before it asks would wait for ever.
+        let greeting = if answers.is_empty() { Vec::new() } else { welcome() };
+        greeting.into_iter().chain(answers.into_iter().map(|message| Action::Send(1, message))).collect()
+    });
+    assert_eq!(fake.exec(&["true"]).ok().text(), "here");
+}
+
+#[test]
+fn a_login_that_is_refused_runs_nothing() {
+    let fake =
+        Fake::greeting(vec![Action::Send(0, end(Status::AuthFailed, "login failed").into())], |_| vec![]);
+    let error = fake.exec(&["--json", "true"]).exits(255).event("error");
+    assert_eq!((&error["code"], &error["retry_safe"]), (&7.into(), &true.into()));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::Instant;
@@ -22,6 +23,7 @@ use super::patience;
 const ROOT: &str = "FT_E2E_ROOT";
 const STATE: &str = "FT_E2E_STATE";
 const LISTEN: &str = "FT_E2E_LISTEN";
+const SUPERVISOR: &str = "FT_E2E_SUPERVISOR";
 /// A port that was just given up may be in use for a moment.
 const TRIES: usize = 50;
 
@@ -42,7 +44,9 @@ fn server_process() {
     let state = StateDir::new(Some(Path::new(&state))).unwrap();
     let listen = listen.to_str().unwrap().parse().unwrap();
     let settings = Settings { root: Some(root.into()), listen: Some(listen), ..Settings::default() };
-    let options = Config::load(settings, None).unwrap().into_serve_options(state).unwrap();
+    let mut options = Config::load(settings, None).unwrap().into_serve_options(state).unwrap();
+    // This binary is no ftserver, which a supervisor has to be.
+    options.supervisor = env::var_os(SUPERVISOR).unwrap().into();
     let runtime = serve::runtime(options.limits.max_connections.get()).unwrap();
     runtime.block_on(serve::run(options)).unwrap();
 }
@@ -129,6 +133,27 @@ impl Drop for Server {
     }
 }
 
+/// Builds the `ftserver` that supervises commands, which tests of another package get from nowhere.
+pub(crate) fn build_supervisor() {
+    static BUILT: Once = Once::new();
+    BUILT.call_once(|| {
+        let binary = ftserver_binary();
+        let profile = binary.parent().unwrap();
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--locked", "--package", "ftserver", "--bin", "ftserver", "--target-dir"]);
+        build.arg(profile.parent().unwrap());
+        if profile.ends_with("release") {
+            build.arg("--release");
+        }
+        assert!(build.status().unwrap().success());
+    });
+}
+
+/// Beside the directory of this binary.
+fn ftserver_binary() -> PathBuf {
+    env::current_exe().unwrap().parent().and_then(Path::parent).unwrap().join("ftserver")
+}
+
 /// A loopback address that no other server of these tests uses and no outgoing connection gets by itself, so
 /// that the port is still free after a kill.
 fn own_address() -> SocketAddr {
@@ -151,6 +176,7 @@ fn launch(
         .env(ROOT, root)
         .env(STATE, state)
         .env(LISTEN, listen.to_string())
+        .env(SUPERVISOR, ftserver_binary())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(errors)
