@@ -142,6 +142,17 @@ impl RemoteArg {
         Ok(Self::plain(Some(HostSpec::checked(user, name, None)?), path))
     }
 
+    /// A path of the selected host, typed where `cwd` is the working directory: from the root where it begins with
+    /// `/`. `..` goes back one component, and stays at the root. `pattern` is the same with a backslash before what
+    /// is to stand for itself in a pattern.
+    pub(crate) fn within(cwd: &RemotePath, path: &[u8], pattern: &[u8]) -> Self {
+        Self {
+            host: None,
+            path: resolve(cwd.as_bytes(), path),
+            pattern: resolve(&glob::escaped(cwd.as_bytes()), pattern),
+        }
+    }
+
     fn plain(host: Option<HostSpec>, path: &[u8]) -> Self {
         Self { host, path: path.to_vec(), pattern: path.to_vec() }
     }
@@ -169,6 +180,24 @@ impl RemoteArg {
     pub fn names_directory(&self) -> bool {
         matches!(self.path.rsplit(|b| *b == b'/').next(), None | Some(b"" | b"."))
     }
+}
+
+/// Ends in `/` where `path` can only mean a directory.
+fn resolve(cwd: &[u8], path: &[u8]) -> Vec<u8> {
+    let from = if path.first() == Some(&b'/') { b"" } else { cwd };
+    let mut parts = Vec::new();
+    for part in from.split(|b| *b == b'/').chain(path.split(|b| *b == b'/')) {
+        match part {
+            b"" | b"." => {}
+            b".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    let mut resolved = parts.join(&b'/');
+    if matches!(path.rsplit(|b| *b == b'/').next(), None | Some(b"" | b"." | b"..")) {
+        resolved.push(b'/');
+    }
+    resolved
 }
 
 /// Splits at the first colon that has no `/` before it and is not inside the brackets of an IPv6 address.

@@ -125,3 +125,35 @@ proptest! {
         prop_assert_eq!(spec.to_string().parse::<HostSpec>().unwrap(), spec);
     }
 }
+
+#[test]
+fn a_path_of_the_shell_starts_at_the_working_directory_and_never_leaves_the_root() {
+    let cwd = RemotePath::from_typed(b"a/b[1]").unwrap();
+    for (typed, path, is_directory) in [
+        ("c", "a/b[1]/c", false),
+        ("./c/", "a/b[1]/c", true),
+        ("..", "a", true),
+        ("../c", "a/c", false),
+        ("../../../../c", "c", false),
+        ("/", "", true),
+        ("/c/../../d", "d", false),
+        (".", "a/b[1]", true),
+        ("nas:c", "a/b[1]/nas:c", false),
+        ("ft://c", "a/b[1]/ft:/c", false),
+    ] {
+        let arg = RemoteArg::within(&cwd, typed.as_bytes(), typed.as_bytes());
+        assert_eq!(arg.host, None);
+        assert_eq!(arg.literal().unwrap().as_bytes(), path.as_bytes(), "{typed}");
+        assert_eq!(arg.names_directory(), is_directory, "{typed}");
+        let path = RemotePath::from_typed(path.as_bytes()).unwrap();
+        assert_eq!(
+            arg.operand().unwrap(),
+            RemoteOperand::Path(path),
+            "the working directory is no pattern: {typed}"
+        );
+    }
+    let pattern = RemoteArg::within(&cwd, b"*.iso", b"*.iso").operand().unwrap();
+    assert_eq!(pattern.shown(), b"a/b[1]/*.iso");
+    let quoted = RemoteArg::within(&cwd, b"*.iso", br"\*.iso").operand().unwrap();
+    assert!(matches!(quoted, RemoteOperand::Path(_)));
+}

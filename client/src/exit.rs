@@ -37,24 +37,25 @@ pub enum Exit {
     Version = 13,
 }
 
-const ALL: [Exit; 14] = [
-    Exit::Ok,
-    Exit::Failure,
-    Exit::Usage,
-    Exit::Partial,
-    Exit::NotFound,
-    Exit::Temporary,
-    Exit::Mismatch,
-    Exit::Denied,
-    Exit::Limit,
-    Exit::Nothing,
-    Exit::Deadline,
-    Exit::Busy,
-    Exit::DiskFull,
-    Exit::Version,
-];
-
 impl Exit {
+    /// Every one.
+    pub const ALL: [Exit; 14] = [
+        Exit::Ok,
+        Exit::Failure,
+        Exit::Usage,
+        Exit::Partial,
+        Exit::NotFound,
+        Exit::Temporary,
+        Exit::Mismatch,
+        Exit::Denied,
+        Exit::Limit,
+        Exit::Nothing,
+        Exit::Deadline,
+        Exit::Busy,
+        Exit::DiskFull,
+        Exit::Version,
+    ];
+
     /// The number.
     pub fn code(self) -> u8 {
         self as u8
@@ -74,7 +75,7 @@ impl Exit {
 impl From<Status> for Exit {
     fn from(status: Status) -> Self {
         let code = exit::exit_code(status);
-        ALL.into_iter().find(|exit| exit.code() == code).unwrap_or(Exit::Failure)
+        Exit::ALL.into_iter().find(|exit| exit.code() == code).unwrap_or(Exit::Failure)
     }
 }
 

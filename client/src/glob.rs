@@ -35,6 +35,11 @@ pub(crate) fn is_special(byte: u8) -> bool {
     matches!(byte, b'*' | b'?' | b'[' | b']' | b'\\')
 }
 
+/// A path as a pattern that means only itself.
+pub(crate) fn escaped(path: &[u8]) -> Vec<u8> {
+    path.iter().flat_map(|byte| is_special(*byte).then_some(b'\\').into_iter().chain([*byte])).collect()
+}
+
 /// Reads typed bytes as one path, or as a pattern where a `*`, `?` or `[` is not escaped.
 pub(crate) fn parse(typed: &[u8]) -> Result<RemoteOperand, Error> {
     let mut components = Vec::new();

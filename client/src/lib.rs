@@ -16,6 +16,7 @@ pub mod known_hosts;
 pub mod output;
 pub mod progress;
 pub mod retry;
+mod shell;
 mod tty;
 pub mod words;
 

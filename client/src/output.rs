@@ -1,7 +1,7 @@
 //! Everything that the client says: text for people, JSON for programs, each on the stream it belongs to.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ft_protocol::display::Escaped;
@@ -43,13 +43,13 @@ pub struct Output(Arc<Inner>);
 
 type Sink = Mutex<Box<dyn Write + Send>>;
 /// Runs a closure while nothing else draws on the terminal.
-type Pause = Box<dyn Fn(&mut dyn FnMut()) + Send + Sync>;
+type Pause = Arc<dyn Fn(&mut dyn FnMut()) + Send + Sync>;
 
 struct Inner {
     options: OutputOptions,
     out: Sink,
     err: Sink,
-    pause: OnceLock<Pause>,
+    pause: Mutex<Option<Pause>>,
 }
 
 /// A transferred file.
@@ -117,7 +117,7 @@ impl Output {
         out: Box<dyn Write + Send>,
         err: Box<dyn Write + Send>,
     ) -> Self {
-        Self(Arc::new(Inner { options, out: Mutex::new(out), err: Mutex::new(err), pause: OnceLock::new() }))
+        Self(Arc::new(Inner { options, out: Mutex::new(out), err: Mutex::new(err), pause: Mutex::default() }))
     }
 
     /// The options it was made with.
@@ -125,9 +125,9 @@ impl Output {
         self.0.options
     }
 
-    /// Lets every line be written between two drawings of a progress bar. The first call counts.
+    /// Lets every line be written between two drawings of a progress bar, from now on of this one.
     pub(crate) fn pause_with(&self, pause: Pause) {
-        let _ = self.0.pause.set(pause);
+        *self.0.pause.lock().unwrap_or_else(PoisonError::into_inner) = Some(pause);
     }
 
     /// The beginning of a run; JSON only.
@@ -257,7 +257,8 @@ impl Output {
             let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
             result = sink.write_all(bytes).and_then(|()| sink.flush());
         };
-        match self.0.pause.get() {
+        let pause = self.0.pause.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match pause {
             Some(pause) => pause(&mut write),
             None => write(),
         }

@@ -78,7 +78,7 @@ impl Progress {
     fn bar(output: &Output, target: ProgressDrawTarget) -> Self {
         let bar = ProgressBar::with_draw_target(None, target);
         let pausing = bar.clone();
-        output.pause_with(Box::new(move |write| pausing.suspend(write)));
+        output.pause_with(Arc::new(move |write| pausing.suspend(write)));
         Self::showing(Shown::Bar(bar))
     }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 use ft_protocol::RemotePath;
 
-use super::UsageError;
+use super::{Hosts, UsageError};
 use crate::client::Program;
 
 /// Run a program on the server
@@ -45,7 +45,7 @@ pub(super) struct ExecArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "tty", value_hint = ValueHint::FilePath)]
     stdin: Option<PathBuf>,
     /// Give the program a terminal, which is this one
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long)]
     tty: bool,
     /// Directory on the server in which it runs [default: the root]
     #[arg(long, value_name = "DIR")]
@@ -82,7 +82,10 @@ pub enum Input {
 }
 
 impl ExecArgs {
-    pub(super) fn plan(self) -> Result<ExecPlan, UsageError> {
+    pub(super) fn plan(self, json: bool, hosts: &mut Hosts) -> Result<ExecPlan, UsageError> {
+        if json && self.tty {
+            return Err(UsageError::new("--tty cannot be used with --json"));
+        }
         let program = match self.shell {
             Some(line) => Program::Shell(line),
             None if self.argv.is_empty() => {
@@ -96,13 +99,11 @@ impl ExecArgs {
             _ if self.tty => Input::Terminal,
             None => Input::None,
             Some(file) if file.as_os_str() == "-" => Input::Stdin,
-            Some(file) => Input::File(file),
+            Some(file) => Input::File(hosts.local(file.as_os_str())),
         };
         let cwd = match &self.cwd {
-            Some(dir) => {
-                RemotePath::from_typed(dir.as_bytes()).map_err(|error| UsageError::new(error.to_string()))?
-            }
-            None => RemotePath::root(),
+            Some(dir) => hosts.directory(dir)?,
+            None => hosts.start(),
         };
         let env = self.env.iter().map(|variable| parse(variable)).collect::<Result<_, _>>()?;
         Ok(ExecPlan { program, input, cwd, env })

@@ -8,11 +8,14 @@ mod exec;
 pub mod globals;
 mod remote;
 mod setup;
+mod shell;
 mod transfer;
 pub mod values;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
@@ -28,6 +31,8 @@ pub use clap_complete::Shell;
 pub use exec::{ExecPlan, Input};
 pub use remote::{LsPlan, MkdirPlan, MvPlan, RmPlan, StatPlan, SumPlan};
 pub use setup::{JoinPlan, TrustPlan, write_completions, write_man};
+pub use shell::LinePlan;
+pub(crate) use shell::{line_command, parse_line};
 pub use transfer::{GetPlan, LocalSource, LocalTarget, PutPlan};
 
 const REMOTES: &str = "\
@@ -63,6 +68,7 @@ enum Verb {
     Rm(remote::RmArgs),
     Mv(remote::MvArgs),
     Exec(exec::ExecArgs),
+    Shell(shell::ShellArgs),
     Join(setup::JoinArgs),
     Trust(setup::TrustArgs),
     Key(setup::KeyArgs),
@@ -104,6 +110,8 @@ pub enum Plan {
     Mv(MvPlan),
     /// Run a command.
     Exec(ExecPlan),
+    /// Read commands from a prompt or a script; the host is in [`Invocation::host`].
+    Shell,
     /// Enrol with a join string.
     Join(JoinPlan),
     /// Trust or forget a server's key; the host is in [`Invocation::host`].
@@ -204,7 +212,7 @@ fn not_yet(error: &clap::Error, args: &[OsString]) -> Option<String> {
     match error.kind() {
         ErrorKind::InvalidSubcommand => {
             let verb = said(ContextKind::InvalidSubcommand)?;
-            let known = ["sync", "check", "shell", "hosts"].contains(&verb);
+            let known = ["sync", "check", "hosts"].contains(&verb);
             known.then(|| format!("'{verb}' is not in this release; 'ftclient --help' lists what is"))
         }
         ErrorKind::UnknownArgument => {
@@ -232,7 +240,7 @@ fn one_password(connection: &mut ConnectionArgs, matches: &ArgMatches) -> Result
 }
 
 fn resolve(cli: Cli, explicit_host: Option<HostSpec>) -> Result<Invocation, UsageError> {
-    let mut hosts = Hosts { explicit: explicit_host, named: None };
+    let mut hosts = Hosts { explicit: explicit_host, named: None, here: None };
     let plan = match cli.verb {
         Verb::Get(args) => Plan::Get(args.plan(&mut hosts)?),
         Verb::Put(args) => Plan::Put(args.plan(&mut hosts)?),
@@ -242,7 +250,13 @@ fn resolve(cli: Cli, explicit_host: Option<HostSpec>) -> Result<Invocation, Usag
         Verb::Mkdir(args) => Plan::Mkdir(args.plan(&mut hosts)?),
         Verb::Rm(args) => Plan::Rm(args.plan(&mut hosts)?),
         Verb::Mv(args) => Plan::Mv(args.plan(&mut hosts)?),
-        Verb::Exec(args) => Plan::Exec(args.plan()?),
+        Verb::Exec(args) => Plan::Exec(args.plan(cli.run.json, &mut hosts)?),
+        Verb::Shell(args) => {
+            if let Some(host) = args.server {
+                hosts.name(host)?;
+            }
+            Plan::Shell
+        }
         Verb::Join(args) => Plan::Join(args.plan()),
         Verb::Trust(args) => {
             let (plan, host) = args.plan(&cli.connection)?;
@@ -265,9 +279,38 @@ fn resolve(cli: Cli, explicit_host: Option<HostSpec>) -> Result<Invocation, Usag
 struct Hosts {
     explicit: Option<HostSpec>,
     named: Option<HostSpec>,
+    /// A line of the shell, whose operands name no host.
+    here: Option<shell::Here>,
 }
 
 impl Hosts {
+    /// Where remote paths begin.
+    fn start(&self) -> RemotePath {
+        self.here.as_ref().map_or_else(RemotePath::root, |here| here.cwd().clone())
+    }
+
+    /// A remote directory that names no host.
+    fn directory(&self, text: &OsStr) -> Result<RemotePath, UsageError> {
+        let plain =
+            || RemotePath::from_typed(text.as_bytes()).map_err(|error| UsageError::new(error.to_string()));
+        self.here.as_ref().map_or_else(plain, |here| Ok(here.remote(text).literal()?))
+    }
+
+    /// Whether what should be a local operand names a host.
+    fn names_host(&self, text: &OsStr) -> bool {
+        self.here.is_none() && RemoteArg::parse(text).is_ok_and(|arg| arg.host.is_some())
+    }
+
+    /// A local operand. A shell outside has expanded those of the command line.
+    fn local(&self, text: &OsStr) -> PathBuf {
+        self.here.as_ref().map_or_else(|| PathBuf::from(text), |here| here.local(text))
+    }
+
+    /// A local operand that may be a pattern in the shell.
+    fn locals(&self, text: &OsStr) -> Vec<OsString> {
+        self.here.as_ref().map_or_else(|| vec![text.to_owned()], |here| here.locals(text))
+    }
+
     /// A remote operand that may be a pattern.
     fn operand(&mut self, text: &OsStr) -> Result<RemoteOperand, UsageError> {
         Ok(self.remote(text)?.operand()?)
@@ -284,6 +327,9 @@ impl Hosts {
             return Err(UsageError::new(
                 "a remote name is empty; the root of the account is written host: or /",
             ));
+        }
+        if let Some(here) = &self.here {
+            return Ok(here.remote(text));
         }
         let remote = RemoteArg::parse(text)?;
         if let Some(host) = &remote.host {

@@ -135,7 +135,7 @@ pub struct MvPlan {
 impl LsArgs {
     pub(super) fn plan(self, hosts: &mut Hosts) -> Result<LsPlan, UsageError> {
         let sources = if self.remotes.is_empty() {
-            vec![RemoteOperand::Path(RemotePath::root())]
+            vec![RemoteOperand::Path(hosts.start())]
         } else {
             operands(&self.remotes, hosts)?
         };

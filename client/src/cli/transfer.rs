@@ -9,7 +9,7 @@ use ft_protocol::RemotePath;
 
 use super::globals::TransferArgs;
 use super::{Hosts, UsageError};
-use crate::address::{RemoteArg, RemoteOperand};
+use crate::address::RemoteOperand;
 
 const GET_EXAMPLES: &str = "\
 Examples:
@@ -111,10 +111,10 @@ impl GetArgs {
         let (sources, target) = match (self.target_directory, self.operands.split_last()) {
             (Some(directory), _) => {
                 check_directory(&directory)?;
-                (self.operands.as_slice(), LocalTarget::Directory(directory))
+                (self.operands.as_slice(), LocalTarget::Directory(hosts.local(directory.as_os_str())))
             }
             (None, Some((_, []))) => (self.operands.as_slice(), LocalTarget::Directory(".".into())),
-            (None, Some((last, sources))) => (sources, local_target(last, sources.len())?),
+            (None, Some((last, sources))) => (sources, local_target(last, sources.len(), hosts)?),
             (None, None) => return Err(UsageError::new("name a remote file")),
         };
         let mut plan = Vec::new();
@@ -134,9 +134,9 @@ impl GetArgs {
     }
 }
 
-fn local_target(last: &OsStr, sources: usize) -> Result<LocalTarget, UsageError> {
+fn local_target(last: &OsStr, sources: usize, hosts: &Hosts) -> Result<LocalTarget, UsageError> {
     let shown = last.display();
-    if RemoteArg::parse(last).is_ok_and(|arg| arg.host.is_some()) {
+    if hosts.names_host(last) {
         return Err(UsageError::new(format!(
             "the last of several operands is local, and '{shown}' is remote: use -t LOCALDIR to copy all of \
              them into a directory (a local name with a colon is written ./{shown})"
@@ -146,8 +146,8 @@ fn local_target(last: &OsStr, sources: usize) -> Result<LocalTarget, UsageError>
         (b"", _) => Err(UsageError::new("the local target is empty; write . for the current directory")),
         (b"-", 1) => Ok(LocalTarget::Stdout),
         (b"-", _) => Err(UsageError::new("'-' takes one source; write ./- for a directory of that name")),
-        (bytes, 1) if !names_directory(bytes) => Ok(LocalTarget::File(last.into())),
-        _ => Ok(LocalTarget::Directory(last.into())),
+        (bytes, 1) if !names_directory(bytes) => Ok(LocalTarget::File(hosts.local(last))),
+        _ => Ok(LocalTarget::Directory(hosts.local(last))),
     }
 }
 
@@ -173,9 +173,10 @@ impl PutArgs {
         };
         let (path, ends_as_directory) = match target {
             Some(target) => hosts.target(target)?,
-            None => (RemotePath::root(), true),
+            None => (hosts.start(), true),
         };
-        let sources = locals.iter().map(|local| local_source(local)).collect::<Result<Vec<_>, _>>()?;
+        let locals = locals.iter().flat_map(|local| hosts.locals(local));
+        let sources = locals.map(|local| local_source(&local, hosts)).collect::<Result<Vec<_>, _>>()?;
         let target_is_dir = ends_as_directory || self.target_directory.is_some() || sources.len() > 1;
         if target_is_dir && sources.contains(&LocalSource::Stdin) {
             return Err(UsageError::new(
@@ -186,7 +187,7 @@ impl PutArgs {
     }
 }
 
-fn local_source(local: &OsStr) -> Result<LocalSource, UsageError> {
+fn local_source(local: &OsStr, hosts: &Hosts) -> Result<LocalSource, UsageError> {
     let path = Path::new(local);
     let shown = local.display();
     match local.as_bytes() {
@@ -195,14 +196,10 @@ fn local_source(local: &OsStr) -> Result<LocalSource, UsageError> {
         bytes if names_directory(bytes) => {
             Err(UsageError::new(format!("'{shown}' is a directory, and put copies files")))
         }
-        _ if path.symlink_metadata().is_err()
-            && RemoteArg::parse(local).is_ok_and(|arg| arg.host.is_some()) =>
-        {
-            Err(UsageError::new(format!(
-                "'{shown}' is no local file; copies from remote to remote are not supported: \
+        _ if path.symlink_metadata().is_err() && hosts.names_host(local) => Err(UsageError::new(format!(
+            "'{shown}' is no local file; copies from remote to remote are not supported: \
                  get it to this machine, then put it"
-            )))
-        }
+        ))),
         _ => Ok(LocalSource::Path(path.to_owned())),
     }
 }

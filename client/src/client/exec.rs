@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Empty};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::session::Phase;
 use super::{Client, Repeat, Result};
 
 /// What is to run.
@@ -171,10 +172,20 @@ impl Client {
     {
         let request = request(command, streams.stdin.is_some())?;
         let limits = run::Limits { start: self.builder.timeout, silence: command.timeout };
-        self.repeat(Repeat::Command, None, async |session, _| {
+        let hang_up = HangUp(self);
+        let finished = hang_up.0.repeat(Repeat::Command, None, async |session, _| {
             run::run(session, request.clone(), limits, &mut streams, &mut control).await
-        })
-        .await
+        });
+        finished.await
+    }
+}
+
+/// Where the call is dropped, the connection goes with the command.
+struct HangUp<'a>(&'a mut Client);
+
+impl Drop for HangUp<'_> {
+    fn drop(&mut self) {
+        self.0.session.take_if(|session| session.command != Phase::None);
     }
 }
 

@@ -1,12 +1,14 @@
 //! The client as a library: connect, get to any writer, put from any reader, list, … No terminal here.
 //!
 //! A [`Client`] keeps one session and finds its way back: a connection that breaks is made again with growing
-//! pauses, and a transfer goes on where it stopped. What must not happen twice is never sent twice.
+//! pauses, and a transfer goes on where it stopped. What must not happen twice is never sent twice. An operation
+//! whose future is dropped is cancelled at the server with the next one, and the session goes on.
 
 mod dial;
 mod error;
 mod exec;
 mod files;
+mod idle;
 mod login;
 mod operations;
 mod session;
@@ -198,6 +200,11 @@ impl Client {
         self.rights
     }
 
+    /// From now on a lost connection is made again this often; gives what held until now. See [`Builder::retries`].
+    pub fn set_retries(&mut self, retries: u32) -> u32 {
+        std::mem::replace(&mut self.builder.retries, retries)
+    }
+
     /// Connects and logs in.
     pub async fn login(&mut self) -> Result<()> {
         self.repeat(Repeat::Safe, None, async |session, _| session.conn.rx.welcome().await).await
@@ -251,9 +258,11 @@ impl Client {
         attempt: u32,
         work: &mut impl AsyncFnMut(&mut Session, u32) -> ft_protocol::Result<T>,
     ) -> Result<T> {
-        let mut session = match self.session.take() {
-            Some(session) if !session.conn.tx.is_closed() => session,
-            _ => Session::open(&self.builder, &self.run, self.candidate).await?,
+        self.settle().await;
+        // It stays where it is, so that it outlives this operation where that is dropped.
+        let session = match &mut self.session {
+            Some(session) => session,
+            None => self.session.insert(Session::open(&self.builder, &self.run, self.candidate).await?),
         };
         let activity = session.conn.tx.activity().clone();
         let mut asked = false;
@@ -263,7 +272,7 @@ impl Client {
                 session.conn.rx.welcome().await?;
             }
             asked = true;
-            work(&mut session, attempt).await
+            work(session, attempt).await
         };
         let done = match self.builder.timeout {
             // A command has limits of its own.
@@ -275,15 +284,12 @@ impl Client {
                 if session.conn.rx.is_welcome() {
                     self.rights = Some(session.conn.rx.rights());
                 }
-                self.session = Some(session);
                 Ok(done)
             }
             Err(error) => {
                 let (welcome, command) = (session.conn.rx.is_welcome(), session.command);
-                if session.survives(&error) {
-                    self.session = Some(session);
-                } else {
-                    session.abandon().await;
+                if !session.survives(&error) {
+                    self.abandon().await;
                 }
                 let started = command == Phase::Started;
                 if started && matches!(error, ft_protocol::Error::Local(_)) {

@@ -13,6 +13,8 @@ use super::{Builder, Result};
 
 /// Name and version of this program, for the server's log.
 const SOFTWARE: &str = concat!("ftclient/", env!("CARGO_PKG_VERSION"));
+/// How long a cancelled operation may take to end: longer than the five seconds that a remote command is given.
+const SETTLING: Duration = Duration::from_secs(8);
 /// How long a session may take to close.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -32,6 +34,8 @@ pub(super) struct Session {
     /// A command that was asked for and has not ended.
     pub(super) command: Phase,
     last: u32,
+    /// The operation that neither end has ended.
+    pub(super) open: Option<u32>,
     _child: Option<Child>,
 }
 
@@ -52,7 +56,7 @@ impl Session {
         if let Some(attempt) = attempt {
             conn.tx.send(0, attempt).await?;
         }
-        Ok(Self { conn, command: Phase::None, last: 0, _child: dialed.child })
+        Ok(Self { conn, command: Phase::None, last: 0, open: None, _child: dialed.child })
     }
 
     /// A session over this stream, logged in already.
@@ -60,13 +64,16 @@ impl Session {
     pub(super) fn over(stream: impl Stream + 'static) -> Self {
         let mut conn = Connection::new(Box::new(stream) as Box<dyn Stream>);
         conn.rx.logged_in();
-        Self { conn, command: Phase::None, last: 0, _child: None }
+        Self { conn, command: Phase::None, last: 0, open: None, _child: None }
     }
 
     /// Begins an operation.
     pub(super) async fn request(&mut self, request: impl Into<Message>) -> ft_protocol::Result<u32> {
-        self.last += 1;
-        self.conn.tx.send(self.last, request).await.map(|()| self.last)
+        let op = self.last + 1;
+        self.conn.tx.send(op, request).await?;
+        self.last = op;
+        self.open = Some(op);
+        Ok(op)
     }
 
     /// The next answer of an operation; `None` at its successful end.
@@ -74,8 +81,10 @@ impl Session {
         let message = self.conn.rx.next_in(op).await?;
         self.conn.tx.activity().moved();
         match message {
-            Message::End(end) if end.status == Status::Ok as u32 => Ok(None),
-            Message::End(end) => Err(end.premature()),
+            Message::End(end) => {
+                self.open = None;
+                if end.status == Status::Ok as u32 { Ok(None) } else { Err(end.premature()) }
+            }
             message => Ok(Some(message)),
         }
     }
@@ -90,7 +99,35 @@ impl Session {
             Ok(_) => End::default(),
             Err(error) => error.failure().into(),
         };
-        self.conn.tx.send(op, end).await
+        self.conn.tx.send(op, end).await?;
+        self.open = None;
+        Ok(())
+    }
+
+    /// Reads signs of life until the session ends, and says why it did. May be dropped at any time.
+    pub(super) async fn idle(&mut self) -> Error {
+        // What still comes of ended operations is dropped on the way.
+        match self.conn.rx.next_in(self.last + 1).await {
+            Ok(message) => Error::protocol(format!("{} outside of its place", message.kind().name())),
+            Err(error) => error,
+        }
+    }
+
+    /// Cancels what an operation that was dropped left under way. False where the session cannot go on.
+    pub(super) async fn settle(&mut self) -> bool {
+        let Some(op) = self.open else { return true };
+        let settled = async {
+            self.conn.tx.send(op, Message::Cancel).await?;
+            while !matches!(self.conn.rx.next_in(op).await?, Message::End(_)) {}
+            let cancelled: ft_protocol::Result<()> = Err(Error::local(Status::Cancelled, "cancelled"));
+            self.end(op, &cancelled).await?;
+            // Its blocking half may still hold a lock that the next operation needs.
+            self.conn.workers.close();
+            self.conn.workers.wait().await;
+            self.conn.workers.reopen();
+            Ok::<(), Error>(())
+        };
+        matches!(timeout(SETTLING, settled).await, Ok(Ok(())))
     }
 
     /// Whether the session can go on after this error of an operation.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ft_protocol::auth::Fingerprint;
 
@@ -25,24 +26,60 @@ pub(super) struct Context {
     pub(super) paths: Paths,
     pub(super) settings: Settings,
     pub(super) output: Output,
+    pub(super) ctrl_c: CtrlC,
+}
+
+/// Who deals with Ctrl-C: it ends the program, unless a prompt took it over.
+#[derive(Clone, Default)]
+pub(super) struct CtrlC(Arc<AtomicBool>);
+
+impl CtrlC {
+    pub(super) fn take_over(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_taken_over(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The server that a command, or a whole shell, is about.
+pub(super) struct Server {
+    pub(super) name: String,
+    /// Who logs in; nobody where a command does that.
+    pub(super) user: Option<String>,
+    pub(super) client: Client,
 }
 
 impl Context {
-    pub(super) fn new(invocation: Invocation, output: Output) -> Result<(Self, Plan), Failed> {
-        let Invocation { host, connection, run, plan } = invocation;
+    pub(super) fn new(invocation: Invocation, output: Output, ctrl_c: CtrlC) -> Result<(Self, Plan), Failed> {
+        let Invocation { host, mut connection, mut run, plan } = invocation;
+        if plan == Plan::Shell {
+            // They are looked at again whenever a connection is made, and 'lcd' changes the directory.
+            for path in [&mut run.config, &mut connection.password_file, &mut connection.identity] {
+                *path = path.take().map(std::path::absolute).transpose()?;
+            }
+        }
         let paths = Paths::find(run.config.as_deref())?;
         let config = Config::load(&paths.config, run.config.is_some())?;
         let settings = run.settings(&config);
-        Ok((Self { host, connection, config, paths, settings, output }, plan))
+        Ok((Self { host, connection, config, paths, settings, output, ctrl_c }, plan))
     }
 
-    /// The server that the command is about.
+    /// The server that the command is about, with a client that connects with its first operation.
+    pub(super) async fn server(&self) -> Result<Server, Failed> {
+        let endpoint = self.endpoint()?;
+        let client = self.client(&endpoint).await?;
+        Ok(Server { name: endpoint.name, user: endpoint.user, client })
+    }
+
+    /// Where that server is.
     pub(super) fn endpoint(&self) -> Result<Endpoint, Failed> {
         Ok(Endpoint::resolve(self.host.as_ref(), &self.connection, &self.config, &self.paths)?)
     }
 
-    /// A client for it, which connects with its first operation.
-    pub(super) async fn client(&self, endpoint: &Endpoint) -> Result<Client, Failed> {
+    /// A client for a server, which connects with its first operation.
+    async fn client(&self, endpoint: &Endpoint) -> Result<Client, Failed> {
         let known_hosts = KnownHosts::new(&self.paths.known_hosts);
         let (user, login) = match endpoint.via {
             // The command logs in, as whomever it likes.

@@ -19,8 +19,8 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::context::Context;
-use super::{Failed, TIDY_UP, close};
+use super::context::{Context, Server};
+use super::{Failed, TIDY_UP};
 use crate::cli::{ExecPlan, Input as From};
 use crate::client::{Command, Control, Finished, OnStarted, Size, Streams, Terminal};
 use crate::exit::Exit;
@@ -40,11 +40,30 @@ struct Seen {
     last: Arc<AtomicU8>,
 }
 
-/// Runs a command, says what there is to say, and gives the exit code.
+/// Runs a command on a connection of its own, says what there is to say, and gives the exit code.
 pub(super) async fn run(context: &Context, plan: ExecPlan) -> u8 {
+    stand_in(context, None, plan, CancellationToken::new()).await
+}
+
+/// As [`run`], on this connection; `cancel` ends the command and nothing else.
+pub(super) async fn run_on(
+    context: &Context,
+    server: &mut Server,
+    plan: ExecPlan,
+    cancel: CancellationToken,
+) -> u8 {
+    stand_in(context, Some(server), plan, cancel).await
+}
+
+async fn stand_in(
+    context: &Context,
+    server: Option<&mut Server>,
+    plan: ExecPlan,
+    cancel: CancellationToken,
+) -> u8 {
     let (begun, seen) = (Instant::now(), Arc::new(Seen::new()));
     let mut host = None;
-    let (code, failed) = match work(context, &plan, &seen, &mut host).await {
+    let (code, failed) = match work(context, server, &plan, cancel, &seen, &mut host).await {
         Ok(code) => (code, None),
         // Nobody reads our output any more.
         Err(failed) if failed.message.is_empty() => (by_signal(Signal::PIPE), None),
@@ -72,12 +91,17 @@ fn by_signal(signal: Signal) -> u8 {
 
 async fn work(
     context: &Context,
+    server: Option<&mut Server>,
     plan: &ExecPlan,
+    cancel: CancellationToken,
     seen: &Arc<Seen>,
     host: &mut Option<String>,
 ) -> Result<u8, Failed> {
-    let endpoint = context.endpoint()?;
-    let name = host.insert(endpoint.name.clone());
+    let name = match &server {
+        Some(server) => server.name.clone(),
+        None => context.endpoint()?.name,
+    };
+    let name = host.insert(name);
     let tty = match plan.input {
         From::Terminal => Some(terminal(seen)?),
         _ => None,
@@ -88,17 +112,23 @@ async fn work(
     let (mut stdout, mut stderr) = sinks(&context.output, name, seen)?;
 
     let running = async {
-        let mut client = context.client(&endpoint).await?;
+        let mut own = None;
+        let Server { client, .. } = match server {
+            Some(server) => server,
+            None => own.insert(context.server().await?),
+        };
         context.output.start(client.run())?;
         let (resized, size) = watch::channel(Size { rows: 0, columns: 0 });
         let raw = tty.clone().map(|tty| -> OnStarted { Box::new(move || tty.make_raw()) });
-        let control = Control { size: Some(size), on_started: raw, ..Control::default() };
+        let control = Control { size: Some(size), on_started: raw, cancel };
         let streams = Streams { stdin, stdout: &mut stdout, stderr: &mut stderr };
         let finished = tokio::select! {
             finished = client.exec(&command, streams, control) => finished?,
             () = follow(tty.as_ref(), &resized) => return Err(Failed::new(Exit::Failure, "internal error")),
         };
-        close(client).await;
+        if let Some(own) = own {
+            own.client.close().await;
+        }
         Ok(finished)
     };
     let leaving = async {

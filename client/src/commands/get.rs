@@ -9,25 +9,24 @@ use ft_protocol::transfer::Meter;
 use ft_protocol::wire::BLOCK_LEN;
 use ft_protocol::{Error, RemotePath, Status};
 
-use super::context::Context;
+use super::context::{Context, Server};
 use super::expand::expand;
 use super::transfer::{Arrived, Run, Taken, shown};
-use super::{Failed, close, ends_the_job};
+use super::{Failed, ends_the_job};
 use crate::cli::{GetPlan, LocalTarget};
 use crate::client::{Client, ClientError, Fetched, LocalFile};
 use crate::exit::Exit;
 
-pub(super) async fn run(context: &Context, plan: GetPlan) -> Result<Exit, Failed> {
-    let endpoint = context.endpoint()?;
-    let mut client = context.client(&endpoint).await?;
-    let mut run = Run::new(context, &endpoint.name, "get", &plan.transfer, client.run())?;
+pub(super) async fn run(context: &Context, server: &mut Server, plan: GetPlan) -> Result<Exit, Failed> {
+    let Server { name, client, .. } = server;
+    let mut run = Run::new(context, name, "get", &plan.transfer, client.run())?;
     let target = settle(plan.target);
     let mut paths = Vec::new();
     for operand in &plan.sources {
-        match expand(&mut client, operand).await {
+        match expand(client, operand).await {
             Ok(found) => paths.extend(found),
             Err(failed) if failed.exit == Exit::NotFound => run.unusable(&operand.shown(), failed),
-            Err(failed) => return Err(failed.told(&context.output, &endpoint.name)),
+            Err(failed) => return Err(failed.told(&context.output, name)),
         }
     }
     if paths.len() > 1
@@ -43,7 +42,7 @@ pub(super) async fn run(context: &Context, plan: GetPlan) -> Result<Exit, Failed
     let mut taken = Taken::default();
     for path in &paths {
         let outcome = match taken.take(path.file_name().unwrap_or_default()) {
-            Ok(()) => one(&mut client, &mut run, path, &target).await,
+            Ok(()) => one(client, &mut run, path, &target).await,
             Err(error) => run.failed(shown(path), error),
         };
         match outcome {
@@ -53,7 +52,6 @@ pub(super) async fn run(context: &Context, plan: GetPlan) -> Result<Exit, Failed
             Err(failed) => return Err(failed),
         }
     }
-    close(client).await;
     run.finish()
 }
 

@@ -1,4 +1,4 @@
-//! The commands: plans from the command line carried out with a [`Client`], and what is said about them.
+//! The commands: plans from the command line carried out with a [`Client`](crate::Client), and what is said about them.
 
 mod context;
 mod exec;
@@ -7,6 +7,7 @@ mod get;
 mod put;
 mod remote;
 mod setup;
+mod shell;
 mod terminal;
 mod transfer;
 
@@ -19,14 +20,14 @@ use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{self, Invocation, Plan};
-use crate::client::{Client, ClientError};
+use crate::client::ClientError;
 use crate::config::ConfigError;
 use crate::credentials::CredentialError;
 use crate::exit::Exit;
 use crate::known_hosts::KnownHostsError;
 use crate::output::{ErrorReport, Output, is_broken_pipe, reason};
 use crate::tty;
-use context::Context;
+use context::{Context, CtrlC, Server};
 
 /// How long files and connections may take to be put away when a run is cut short.
 const TIDY_UP: Duration = Duration::from_secs(3);
@@ -75,9 +76,11 @@ async fn until_signalled(invocation: Invocation) -> ExitCode {
     };
     // A file-size limit is an error of that write (EFBIG), not the end of the program.
     let _file_size = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()));
+    let ctrl_c = CtrlC::default();
+    let interrupted = async { while int.recv().await.is_some() && ctrl_c.is_taken_over() {} };
     let kind = tokio::select! {
-        code = carry_out(invocation) => return code.into(),
-        _ = int.recv() => SignalKind::interrupt(),
+        code = carry_out(invocation, ctrl_c.clone()) => return code.into(),
+        () = interrupted => SignalKind::interrupt(),
         _ = term.recv() => SignalKind::terminate(),
         _ = hup.recv() => SignalKind::hangup(),
     };
@@ -86,25 +89,24 @@ async fn until_signalled(invocation: Invocation) -> ExitCode {
 }
 
 /// Gives the exit code.
-async fn carry_out(invocation: Invocation) -> u8 {
+async fn carry_out(invocation: Invocation, ctrl_c: CtrlC) -> u8 {
     let data_on_stdout = matches!(&invocation.plan, Plan::Get(get) if get.target == cli::LocalTarget::Stdout);
     let options =
         crate::output::OutputOptions::detect(invocation.run.json, invocation.run.quiet, data_on_stdout);
     let output = Output::new(options);
     let done = async {
-        let (context, plan) = Context::new(invocation, output.clone())?;
+        let (context, plan) = Context::new(invocation, output.clone(), ctrl_c)?;
         if let Plan::Exec(plan) = plan {
             return Ok(exec::run(&context, plan).await);
         }
         let deadline = context.settings.deadline;
         let work = perform(&context, plan);
-        let exit = match deadline {
+        match deadline {
             Some(limit) => tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
                 Err(Failed::new(Exit::Deadline, format!("the deadline of {limit:?} passed")))
             }),
             None => work.await,
-        };
-        exit.map(Exit::code)
+        }
     };
     match done.await {
         Ok(code) => code,
@@ -115,21 +117,41 @@ async fn carry_out(invocation: Invocation) -> u8 {
     }
 }
 
-async fn perform(context: &Context, plan: Plan) -> Result<Exit, Failed> {
+async fn perform(context: &Context, plan: Plan) -> Result<u8, Failed> {
     match plan {
-        Plan::Get(plan) => get::run(context, plan).await,
-        Plan::Put(plan) => put::run(context, plan).await,
-        Plan::Ls(plan) => remote::ls(context, plan).await,
-        Plan::Stat(plan) => remote::stat(context, plan).await,
-        Plan::Sum(plan) => remote::sum(context, plan).await,
-        Plan::Mkdir(plan) => remote::mkdir(context, plan).await,
-        Plan::Rm(plan) => remote::rm(context, plan).await,
-        Plan::Mv(plan) => remote::mv(context, plan).await,
-        Plan::Join(plan) => setup::join(context, plan).await,
-        Plan::Trust(plan) => setup::trust(context, plan).await,
-        Plan::Key => setup::key(context).await,
+        Plan::Shell => shell::run(context).await,
+        Plan::Join(plan) => setup::join(context, plan).await.map(Exit::code),
+        Plan::Trust(plan) => setup::trust(context, plan).await.map(Exit::code),
+        Plan::Key => setup::key(context).await.map(Exit::code),
+
+        plan => {
+            let mut server = context.server().await?;
+            let exit = work(context, &mut server, plan).await?;
+            server.client.close().await;
+            Ok(exit.code())
+        }
+    }
+}
+
+/// The commands that a server carries out, for a command line of their own or for a line of the shell.
+async fn work(context: &Context, server: &mut Server, plan: Plan) -> Result<Exit, Failed> {
+    match plan {
+        Plan::Get(plan) => get::run(context, server, plan).await,
+        Plan::Put(plan) => put::run(context, server, plan).await,
+        Plan::Ls(plan) => remote::ls(context, server, plan).await,
+        Plan::Stat(plan) => remote::stat(context, server, plan).await,
+        Plan::Sum(plan) => remote::sum(context, server, plan).await,
+        Plan::Mkdir(plan) => remote::mkdir(context, server, plan).await,
+        Plan::Rm(plan) => remote::rm(context, server, plan).await,
+        Plan::Mv(plan) => remote::mv(context, server, plan).await,
         // Carried out elsewhere.
-        Plan::Exec(_) | Plan::Completions(_) | Plan::Man(_) => Ok(Exit::Ok),
+        Plan::Exec(_)
+        | Plan::Shell
+        | Plan::Join(_)
+        | Plan::Trust(_)
+        | Plan::Key
+        | Plan::Completions(_)
+        | Plan::Man(_) => Ok(Exit::Ok),
     }
 }
 
@@ -146,6 +168,11 @@ struct Failed {
 impl Failed {
     fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self { exit, message: message.into(), retry_safe: true, stands_alone: false }
+    }
+
+    /// As [`Failed::new`], with neither host nor file before it.
+    fn alone(exit: Exit, message: impl Into<String>) -> Self {
+        Self { stands_alone: true, ..Self::new(exit, message) }
     }
 
     /// Says it, so that only the exit code is left.
@@ -228,8 +255,4 @@ fn ends_the_job(error: &ClientError) -> bool {
         | ClientError::Via(_) => true,
         ClientError::OutcomeUnknown(_) | ClientError::Interrupted(_) | ClientError::Usage(_) => false,
     }
-}
-
-async fn close(client: Client) {
-    client.close().await;
 }

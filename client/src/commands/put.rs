@@ -5,17 +5,16 @@ use std::io;
 use std::path::Path;
 use std::time::Instant;
 
-use super::context::Context;
+use super::Failed;
+use super::context::{Context, Server};
 use super::transfer::{Arrived, Run, Taken, shown};
-use super::{Failed, close};
 use crate::cli::{LocalSource, PutPlan};
 use crate::client::{Client, PutTarget, Stored};
 use crate::exit::Exit;
 
-pub(super) async fn run(context: &Context, mut plan: PutPlan) -> Result<Exit, Failed> {
-    let endpoint = context.endpoint()?;
-    let mut client = context.client(&endpoint).await?;
-    let mut run = Run::new(context, &endpoint.name, "put", &plan.transfer, client.run())?;
+pub(super) async fn run(context: &Context, server: &mut Server, mut plan: PutPlan) -> Result<Exit, Failed> {
+    let Server { name: host, client, .. } = server;
+    let mut run = Run::new(context, host, "put", &plan.transfer, client.run())?;
     // As with get: named twice, it is put once.
     let mut seen = HashSet::new();
     plan.sources.retain(|source| seen.insert(source.clone()));
@@ -24,7 +23,7 @@ pub(super) async fn run(context: &Context, mut plan: PutPlan) -> Result<Exit, Fa
     let mut taken = Taken::default();
     for source in &plan.sources {
         let outcome = match taken.take(name(source)) {
-            Ok(()) => one(&mut client, &mut run, source, &target).await,
+            Ok(()) => one(client, &mut run, source, &target).await,
             Err(error) => run.failed(path_of(source), error),
         };
         match outcome {
@@ -34,7 +33,6 @@ pub(super) async fn run(context: &Context, mut plan: PutPlan) -> Result<Exit, Fa
             Err(failed) => return Err(failed),
         }
     }
-    close(client).await;
     run.finish()
 }
 

@@ -3,10 +3,10 @@
 use ft_protocol::digest::Algorithm;
 use ft_protocol::{Error, RemotePath, Status};
 
-use super::context::Context;
+use super::context::{Context, Server};
 use super::expand::expand;
 use super::transfer::shown;
-use super::{Failed, close, ends_the_job};
+use super::{Failed, ends_the_job};
 use crate::address::RemoteOperand;
 use crate::cli::values::SumDigest;
 use crate::cli::{LsPlan, MkdirPlan, MvPlan, RmPlan, StatPlan, SumPlan};
@@ -17,29 +17,27 @@ use crate::output::{Entry, EntryKind};
 /// A command on several paths: each fails alone, and the exit code is made of all.
 struct Job<'a> {
     context: &'a Context,
-    client: Client,
-    host: String,
+    client: &'a mut Client,
+    host: &'a str,
     tally: Tally,
 }
 
 impl<'a> Job<'a> {
-    async fn new(context: &'a Context) -> Result<Self, Failed> {
-        let endpoint = context.endpoint()?;
-        let client = context.client(&endpoint).await?;
-        Ok(Self { context, client, host: endpoint.name, tally: Tally::new() })
+    fn new(context: &'a Context, server: &'a mut Server) -> Self {
+        Self { context, client: &mut server.client, host: &server.name, tally: Tally::new() }
     }
 
     /// The paths that operands mean; patterns without a match are said and counted.
     async fn paths(&mut self, operands: &[RemoteOperand]) -> Result<Vec<RemotePath>, Failed> {
         let mut paths = Vec::new();
         for operand in operands {
-            match expand(&mut self.client, operand).await {
+            match expand(self.client, operand).await {
                 Ok(found) => paths.extend(found),
                 Err(failed) if failed.exit == Exit::NotFound => {
-                    failed.report(&self.context.output, Some(&self.host), Some(&operand.shown()));
+                    failed.report(&self.context.output, Some(self.host), Some(&operand.shown()));
                     self.tally.failed(failed.exit);
                 }
-                Err(failed) => return Err(failed.told(&self.context.output, &self.host)),
+                Err(failed) => return Err(failed.told(&self.context.output, self.host)),
             }
         }
         Ok(paths)
@@ -53,25 +51,24 @@ impl<'a> Job<'a> {
                 Ok(Some(value))
             }
             Err(error) if ends_the_job(&error) => {
-                Err(Failed::from(error).told(&self.context.output, &self.host))
+                Err(Failed::from(error).told(&self.context.output, self.host))
             }
             Err(error) => {
                 let failed = Failed::from(error);
-                failed.report(&self.context.output, Some(&self.host), Some(shown(path)));
+                failed.report(&self.context.output, Some(self.host), Some(shown(path)));
                 self.tally.failed(failed.exit);
                 Ok(None)
             }
         }
     }
 
-    async fn finish(self) -> Exit {
-        close(self.client).await;
+    fn finish(self) -> Exit {
         self.tally.exit()
     }
 }
 
-pub(super) async fn ls(context: &Context, plan: LsPlan) -> Result<Exit, Failed> {
-    let mut job = Job::new(context).await?;
+pub(super) async fn ls(context: &Context, server: &mut Server, plan: LsPlan) -> Result<Exit, Failed> {
+    let mut job = Job::new(context, server);
     let paths = job.paths(&plan.sources).await?;
     let several = paths.len() > 1;
     for path in &paths {
@@ -89,49 +86,49 @@ pub(super) async fn ls(context: &Context, plan: LsPlan) -> Result<Exit, Failed> 
                 (true, false) if path.is_root() => entry.name.clone(),
                 (true, false) => [path.as_bytes(), b"/", &entry.name].concat(),
             };
-            context.output.listed(&job.host, &described(&name, &entry), plan.long)?;
+            context.output.listed(job.host, &described(&name, &entry), plan.long)?;
         }
     }
-    Ok(job.finish().await)
+    Ok(job.finish())
 }
 
-pub(super) async fn stat(context: &Context, plan: StatPlan) -> Result<Exit, Failed> {
-    let mut job = Job::new(context).await?;
+pub(super) async fn stat(context: &Context, server: &mut Server, plan: StatPlan) -> Result<Exit, Failed> {
+    let mut job = Job::new(context, server);
     for path in &job.paths(&plan.sources).await? {
         let entry = job.client.stat(path).await;
         if let Some(entry) = job.count(path, entry)? {
-            context.output.stat(&job.host, &described(shown(path), &entry))?;
+            context.output.stat(job.host, &described(shown(path), &entry))?;
         }
     }
-    Ok(job.finish().await)
+    Ok(job.finish())
 }
 
-pub(super) async fn sum(context: &Context, plan: SumPlan) -> Result<Exit, Failed> {
+pub(super) async fn sum(context: &Context, server: &mut Server, plan: SumPlan) -> Result<Exit, Failed> {
     let (algorithm, name) = match plan.digest {
         SumDigest::Md5 => (Algorithm::Md5, "md5"),
         SumDigest::Sha256 => (Algorithm::Sha256, "sha256"),
     };
-    let mut job = Job::new(context).await?;
+    let mut job = Job::new(context, server);
     for path in &job.paths(&plan.sources).await? {
         let summed = job.client.sum(path, algorithm, false).await;
         if let Some(summed) = job.count(path, summed)? {
-            context.output.sum(&job.host, name, &summed.digest.to_string(), path.as_bytes())?;
+            context.output.sum(job.host, name, &summed.digest.to_string(), path.as_bytes())?;
         }
     }
-    Ok(job.finish().await)
+    Ok(job.finish())
 }
 
-pub(super) async fn mkdir(context: &Context, plan: MkdirPlan) -> Result<Exit, Failed> {
-    let mut job = Job::new(context).await?;
+pub(super) async fn mkdir(context: &Context, server: &mut Server, plan: MkdirPlan) -> Result<Exit, Failed> {
+    let mut job = Job::new(context, server);
     for path in &plan.paths {
         let made = job.client.make_dir(path, plan.parents).await;
         job.count(path, made)?;
     }
-    Ok(job.finish().await)
+    Ok(job.finish())
 }
 
-pub(super) async fn rm(context: &Context, plan: RmPlan) -> Result<Exit, Failed> {
-    let mut job = Job::new(context).await?;
+pub(super) async fn rm(context: &Context, server: &mut Server, plan: RmPlan) -> Result<Exit, Failed> {
+    let mut job = Job::new(context, server);
     for path in &job.paths(&plan.sources).await? {
         let removed = match job.client.remove(path, plan.recursive).await {
             Err(error) if error.status() == Status::NotEmpty && !plan.recursive => {
@@ -142,14 +139,14 @@ pub(super) async fn rm(context: &Context, plan: RmPlan) -> Result<Exit, Failed> 
         };
         job.count(path, removed)?;
     }
-    Ok(job.finish().await)
+    Ok(job.finish())
 }
 
-pub(super) async fn mv(context: &Context, plan: MvPlan) -> Result<Exit, Failed> {
-    let mut job = Job::new(context).await?;
+pub(super) async fn mv(context: &Context, server: &mut Server, plan: MvPlan) -> Result<Exit, Failed> {
+    let mut job = Job::new(context, server);
     let moved = job.client.rename(&plan.from, &plan.to, false).await;
     job.count(&plan.from, moved)?;
-    Ok(job.finish().await)
+    Ok(job.finish())
 }
 
 fn described<'a>(path: &'a [u8], entry: &'a DirEntry) -> Entry<'a> {

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ft_protocol::auth::{Fingerprint, JoinString};
 
+use super::Failed;
 use super::context::Context;
 use super::terminal::{ask, confirm, is_attended};
-use super::{Failed, close};
 use crate::address::{HostSpec, host_port};
 use crate::cli::{JoinPlan, TrustPlan};
 use crate::client::{Address, Client, ClientError, Credential, Login, Pinned, Trust, Trusted};
@@ -50,7 +50,7 @@ pub(super) async fn join(context: &Context, plan: JoinPlan) -> Result<Exit, Fail
         .build()?;
     client.login().await.map_err(|error| Failed::from(error).told(&context.output, &shown))?;
     let rights = client.rights().unwrap_or_default();
-    close(client).await;
+    client.close().await;
     known_hosts.add(&host, port, &fingerprint, How::Join)?;
     let name = plan.name.unwrap_or_else(|| host.clone());
     let entry = HostEntry { address: Some(shown), user: Some(user.clone()), ..HostEntry::default() };

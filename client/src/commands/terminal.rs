@@ -1,6 +1,8 @@
-//! Questions to a person.
+//! Questions to a person, and their terminal.
 
 use std::io::{self, BufRead, IsTerminal, Write};
+
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
 /// Whether somebody is there to be asked: both standard input and standard error are a terminal.
 pub(super) fn is_attended() -> bool {
@@ -21,4 +23,39 @@ pub(super) fn ask(question: &str) -> io::Result<String> {
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
     Ok(line)
+}
+
+/// Puts the terminal back as it was, however the shell ends.
+pub(super) struct TerminalGuard {
+    modes: Option<Termios>,
+    editing: bool,
+}
+
+impl TerminalGuard {
+    /// Remembers the modes of standard input.
+    pub(super) fn new() -> Self {
+        Self { modes: tcgetattr(io::stdin()).ok(), editing: false }
+    }
+
+    /// A line is being edited, or is not any more.
+    pub(super) fn editing(&mut self, editing: bool) {
+        self.editing = editing;
+    }
+
+    /// Undoes what a command may have left.
+    pub(super) fn restore(&self) {
+        if let Some(modes) = &self.modes {
+            let _ = tcsetattr(io::stdin(), OptionalActions::Drain, modes);
+        }
+    }
+}
+
+impl Drop for TerminalGuard {
+    fn drop(&mut self) {
+        self.restore();
+        if self.editing {
+            // The editor asked for bracketed paste (xterm's control sequences), and is cut off in its line.
+            let _ = io::stderr().write_all(b"\x1b[?2004l\r\n");
+        }
+    }
 }

@@ -223,6 +223,13 @@ impl Taken {
     }
 }
 
+/// A run that is cut short leaves no bar behind.
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        self.progress.finish();
+    }
+}
+
 /// What of a meter has been shown.
 struct Shown {
     base: u64,

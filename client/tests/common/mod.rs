@@ -2,11 +2,13 @@
 
 mod client;
 mod server;
+mod terminal;
 mod watch;
 mod world;
 
 pub(crate) use client::{Ran, Running, events, run};
 pub(crate) use server::{Server, build_supervisor};
+pub(crate) use terminal::Terminal;
 pub(crate) use watch::{Watch, wait_until_unlocked};
 pub(crate) use world::{World, pipe_without_reader, staging_files};
 

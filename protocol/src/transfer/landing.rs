@@ -209,7 +209,7 @@ impl Landing {
         self.landed += len;
         self.order.landed(number, digest);
         self.meter.moved(len);
-        self.throttle.pass(data.len(), &self.tx);
+        self.throttle.pass(data.len(), &self.tx, &self.meter);
         Ok(())
     }
 

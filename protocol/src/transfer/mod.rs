@@ -21,7 +21,8 @@ mod receive;
 mod send;
 mod sink;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 pub use receive::{ReceiveJob, Received, receive};
@@ -104,6 +105,8 @@ pub struct Meter {
     total: AtomicU64,
     done: AtomicU64,
     kept: AtomicU64,
+    /// Nobody waits for the transfer any more, so its blocking half need not keep to a rate.
+    abandoned: AtomicBool,
 }
 
 impl Meter {
@@ -112,6 +115,7 @@ impl Meter {
         self.total.store(total.map_or(0, |total| total.saturating_add(1)), Ordering::Relaxed);
         self.done.store(0, Ordering::Relaxed);
         self.kept.store(0, Ordering::Relaxed);
+        self.abandoned.store(false, Ordering::Relaxed);
     }
 
     /// Size of the file; `None` while unknown.
@@ -139,6 +143,15 @@ impl Meter {
     }
 }
 
+/// Tells the blocking half of a transfer that its async half has ended, also where that was dropped.
+struct Abandon(Arc<Meter>);
+
+impl Drop for Abandon {
+    fn drop(&mut self) {
+        self.0.abandoned.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Holds a blocking task to a rate.
 struct Throttle {
     rate: Option<u64>,
@@ -151,14 +164,14 @@ impl Throttle {
         Self { rate: rate.filter(|rate| *rate > 0), start: Instant::now(), bytes: 0 }
     }
 
-    /// Sleeps until `bytes` more may have passed; returns early when the connection is gone. Nobody else is to
-    /// blame for this pause, so it counts as progress.
-    fn pass(&mut self, bytes: usize, tx: &Sender) {
+    /// Sleeps until `bytes` more may have passed; returns early when the connection is gone or nobody waits any
+    /// more. Nobody else is to blame for this pause, so it counts as progress.
+    fn pass(&mut self, bytes: usize, tx: &Sender, meter: &Meter) {
         let Some(rate) = self.rate else { return };
         self.bytes += bytes as u64;
         let due = Duration::from_secs_f64(self.bytes as f64 / rate as f64);
         while let Some(rest) = due.checked_sub(self.start.elapsed()) {
-            if rest.is_zero() || tx.is_closed() {
+            if rest.is_zero() || tx.is_closed() || meter.abandoned.load(Ordering::Relaxed) {
                 return;
             }
             tx.activity().moved();

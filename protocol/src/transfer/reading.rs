@@ -252,7 +252,7 @@ impl Half {
             self.name(number, || wire.slice(at..));
             self.meter.moved(len as u64);
         }
-        self.throttle.pass(len, &self.tx);
+        self.throttle.pass(len, &self.tx, &self.meter);
         self.tx.blocking_send_bytes(wire)
     }
 

@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
 use super::landing::Landing;
-use super::{FileInfo, Meter, Sink, crashed};
+use super::{Abandon, FileInfo, Meter, Sink, crashed};
 use crate::digest::{Algorithm, Hash};
 use crate::error::{Error, Result, Status};
 use crate::wire::buffer::Lease;
@@ -65,6 +65,7 @@ where
     let _lease = Lease::default();
     job.meter.begin(job.info.size);
     let (blocks, queue) = mpsc::channel(QUEUE);
+    let abandon = Abandon(Arc::clone(&job.meter));
     let tx = conn.tx.clone();
     let mut worker = conn.workers.spawn_blocking(move || Landing::run(op, job, tx, queue));
     let mut announced = None;
@@ -85,6 +86,7 @@ where
         let _ = blocks.send(Arrived::Withdrawn).await;
     }
     drop(blocks);
+    drop(abandon);
     match error {
         // The caller says why before it closes; the worker ends with the connection at the latest.
         Error::Protocol(_) => {}

@@ -9,7 +9,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Sender as Commands, channel};
 
 use super::reading::{Command, Content, Half};
-use super::{FileInfo, Meter, crashed};
+use super::{Abandon, FileInfo, Meter, crashed};
 use crate::digest::{Algorithm, Hash};
 use crate::error::{Error, Result, Status};
 use crate::fs::{Meta, Mtime};
@@ -85,6 +85,7 @@ where
 
     let (commands, queue) = channel(COMMANDS);
     let half = Half::new(op, &job, conn.tx.clone(), queue)?;
+    let abandon = Abandon(Arc::clone(&job.meter));
     let mut worker = conn.workers.spawn_blocking(move || half.run(job.source));
     let error = loop {
         tokio::select! {
@@ -102,6 +103,7 @@ where
         }
     };
     drop(commands);
+    drop(abandon);
     match error {
         // The caller says why before it closes; the worker ends with the connection at the latest.
         Error::Protocol(_) => {}

@@ -77,6 +77,7 @@ where
                 message => command.take(message, &credit).await?,
             }
         };
+        session.open = None;
         if command.is_known() {
             session.command = Phase::None;
         }
