@@ -1,17 +1,18 @@
 //! A session between two operations.
 
+use super::session::Session;
 use super::{Client, ClientError};
 
 impl Client {
     /// Waits for something else. The session's signs of life are read meanwhile, so a session that ends is noticed
     /// at once: also gives why, where it did. The next operation makes a new one.
     pub async fn idle<T>(&mut self, wait: impl Future<Output = T>) -> (T, Option<ClientError>) {
-        self.settle().await;
         let Some(session) = &mut self.session else { return (wait.await, None) };
         tokio::pin!(wait);
         let error = tokio::select! {
             biased;
-            error = session.idle() => error,
+            // A server that takes its time to cancel holds nobody up here.
+            error = async { if session.settle().await { session.idle().await } else { Session::unsettled() } } => error,
             done = &mut wait => return (done, None),
         };
         let error = ClientError::after(error, session.conn.rx.is_welcome());
@@ -50,7 +51,6 @@ mod tests {
     use tokio::io::{DuplexStream, duplex};
     use tokio::time::{Instant, sleep, timeout};
 
-    use super::super::session::Session;
     use super::*;
 
     /// An end from which nothing comes for this long is taken for dead.

@@ -113,6 +113,11 @@ impl Session {
         }
     }
 
+    /// Why a session where [`Session::settle`] failed cannot go on.
+    pub(super) fn unsettled() -> Error {
+        Error::local(Status::TimedOut, "what was cancelled did not end")
+    }
+
     /// Cancels what an operation that was dropped left under way. False where the session cannot go on.
     pub(super) async fn settle(&mut self) -> bool {
         let Some(op) = self.open else { return true };
