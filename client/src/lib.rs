@@ -1,4 +1,5 @@
 //! The client of ft: verified, encrypted, resumable file transfer.
+#![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 pub mod address;

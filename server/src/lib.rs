@@ -34,6 +34,7 @@ pub mod invites;
 pub mod listener;
 pub mod logging;
 mod login;
+mod memory;
 mod penalties;
 mod policy;
 pub mod process;

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::login::Candidate;
+use crate::memory;
 use crate::server::Server;
 use crate::session::{self, Stop};
 use crate::tls;
@@ -28,6 +29,7 @@ pub async fn serve(
 ) {
     let sessions = TaskTracker::new();
     let watch = tokio::spawn(Arc::clone(&server).watch_accounts(kill.clone()));
+    let give_back = tokio::spawn(memory::watch(Arc::clone(&server), kill.clone()));
     while let Some((stream, peer)) = stop.run_until_cancelled(accept(&listener)).await {
         let stop = Stop { drain: stop.clone(), kill: kill.child_token() };
         sessions.spawn(handle(Arc::clone(&server), stream, peer, stop));
@@ -41,6 +43,7 @@ pub async fn serve(
     kill.cancel();
     sessions.wait().await;
     watch.abort();
+    give_back.abort();
 }
 
 /// The next connection. Running out of descriptors is waited out: it ends when a session does.
@@ -74,6 +77,8 @@ async fn handle(server: Arc<Server>, stream: TcpStream, peer: SocketAddr, stop: 
         tracing::warn!(%peer, "refused: max_connections reached");
         return;
     };
+    let leavings = Arc::clone(&server);
+    let _leaving = leavings.leavings.at_end();
     let deadline = Instant::now() + server.limits.login_timeout;
     let applicant = server.admission.enter(peer.ip());
     let gone = applicant.gone.clone();

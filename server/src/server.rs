@@ -17,6 +17,7 @@ use crate::config::{Limits, ServeOptions};
 use crate::digests::Digests;
 use crate::hashers::Hashers;
 use crate::invites::Invites;
+use crate::memory::Leavings;
 use crate::penalties::Penalties;
 use crate::process::Launcher;
 use crate::registry::Registry;
@@ -40,6 +41,7 @@ pub struct Server {
     pub(crate) registry: Arc<Registry>,
     pub(crate) digests: Digests,
     pub(crate) launcher: Launcher,
+    pub(crate) leavings: Leavings,
 }
 
 impl Server {
@@ -62,6 +64,7 @@ impl Server {
             registry: Arc::default(),
             digests: Digests::default(),
             launcher: Launcher::new(options.supervisor.clone()),
+            leavings: Leavings::default(),
             limits,
         }))
     }

@@ -8,6 +8,7 @@
 //! - [`proxy`]: a TCP proxy that damages, cuts and stalls, and counts round trips
 //! - [`hostile`]: a server that says what a script tells it to
 //! - [`seed`]: random numbers that can be had again
+#![forbid(unsafe_code)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

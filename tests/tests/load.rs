@@ -28,8 +28,8 @@ const MIB: u64 = 1 << 20;
 const EACH: u64 = 64 << 10;
 /// Blocks that a server keeps for reuse while any transfer runs, and what else the first crowd makes it need.
 const SERVING: u64 = 20 * MIB;
-/// Most that crowds may leave behind. malloc gives back only what nothing lies above.
-const LEFT: u64 = 16 * MIB;
+/// Most that crowds may leave behind: pieces of pages, and what their first one made the server need for good.
+const LEFT: u64 = 6 * MIB;
 /// Threads that a server needs for a crowd that only waits.
 const THREADS: u64 = 64;
 const CROWDS: usize = 3;
