@@ -127,8 +127,8 @@ pub struct Control {
 pub struct Finished {
     /// What became of its process.
     pub ended: Ended,
-    /// Why the server ended it, where it did: [`Status::Limit`], [`Status::Cancelled`], [`Status::Unavailable`]
-    /// (the server stops).
+    /// Why the server ended it, where it did: [`Status::Limit`], [`Status::Cancelled`]. A server that stops ends the
+    /// session as well: [`super::ClientError::OutcomeUnknown`].
     pub stopped: Option<Failure>,
 }
 

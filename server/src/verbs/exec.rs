@@ -75,11 +75,11 @@ where
     };
     tokio::pin!(output);
     let mut input = Feed::new(stdin, Arc::clone(&record.tally));
-    let (mut drained, mut ended, mut cut) = (false, None, None);
+    let (mut drained, mut ended, mut cut, mut cancelled) = (false, None, None, false);
     let ended = loop {
         if let Some(ended) = ended
             // Who cancelled does not wait for output.
-            && (drained || cut == Some(Cut::Cancelled))
+            && (drained || cancelled)
         {
             break ended;
         }
@@ -94,7 +94,9 @@ where
                 },
                 Message::Resize(size) => supervisor.resize(characters(size.rows), characters(size.columns))?,
                 Message::Cancel | Message::End(_) => {
-                    cut = Some(Cut::Cancelled);
+                    // A limit that was passed before stays the reason.
+                    cut = cut.or(Some(Cut::Cancelled));
+                    cancelled = true;
                     supervisor.end();
                 }
                 other => return Err(Error::protocol(format!("{} for a command", other.kind().name()))),
@@ -203,7 +205,7 @@ impl Drop for Record {
 }
 
 /// Why a command did not end by itself.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Cut {
     Cancelled,
     Time,
