@@ -92,7 +92,9 @@ where
                     Stream::Stderr => err_credit.granted(credit.bytes)?,
                     Stream::Stdin => return Err(Error::protocol("CREDIT for what the client itself sends")),
                 },
-                Message::Resize(size) => supervisor.resize(characters(size.rows), characters(size.columns))?,
+                Message::Resize(size) if record.tty => {
+                    supervisor.resize(characters(size.rows), characters(size.columns))?;
+                }
                 Message::Cancel | Message::End(_) => {
                     // A limit that was passed before stays the reason.
                     cut = cut.or(Some(Cut::Cancelled));

@@ -97,7 +97,7 @@ where
     let obeying = async {
         tokio::select! {
             result = wire.cancel(&cancel) => result,
-            result = wire.resize(&started, control.size.as_mut()) => result,
+            result = wire.resize(&started, control.size.as_mut().filter(|_| tty)) => result,
         }
     };
     tokio::pin!(receiving, passing);
