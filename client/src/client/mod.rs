@@ -291,8 +291,9 @@ impl Client {
                 if !session.survives(&error) {
                     self.abandon().await;
                 }
-                let started = command == Phase::Started;
-                if started && matches!(error, ft_protocol::Error::Local(_)) {
+                // Also where it has ended, and not all of its output could be passed on.
+                let ran = command == Phase::Started || (repeat == Repeat::Command && command == Phase::None);
+                if ran && matches!(error, ft_protocol::Error::Local(_)) {
                     return Err(ClientError::Interrupted(error));
                 }
                 // What was sent behind a login that failed is not looked at.
