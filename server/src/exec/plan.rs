@@ -12,10 +12,10 @@ use ft_protocol::fs::{Links, Root};
 use ft_protocol::wire::message::Exec;
 use ft_protocol::{Error, RemotePath, Result, Status, exec};
 
+use super::Grant;
 use super::account::identity;
 use super::environment::environment;
 use super::variables::is_name;
-use super::{Grant, audit};
 use crate::process::{Io, Spec};
 
 /// Longest kind of terminal in bytes.
@@ -30,8 +30,6 @@ pub struct Plan {
     pub time_limit: Option<Duration>,
     /// It is ended when it has written so many bytes, standard output and standard error together.
     pub output_limit: Option<u64>,
-    /// The command as the audit line shows it.
-    pub shown: String,
 }
 
 /// Who asks.
@@ -75,7 +73,6 @@ impl Grant {
             },
             time_limit: self.time_limit(),
             output_limit: self.output_limit(),
-            shown: audit::shown(request),
         })
     }
 

@@ -58,7 +58,7 @@ where
     let (grant, root, user, source) =
         (Arc::clone(&scope.exec), scope.root.clone(), scope.user.clone(), scope.source);
     let plan = move || grant.plan(&request, &root, Who { user: &user, source });
-    let Plan { spec, time_limit, output_limit, .. } = blocking(conn, plan).await?;
+    let Plan { spec, time_limit, output_limit } = blocking(conn, plan).await?;
     let Running { stdin, stdout, stderr, mut supervisor } = launcher.start(spec).await?;
     record.started = true;
     conn.tx.send(op, Message::Started).await?;
