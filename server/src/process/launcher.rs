@@ -106,7 +106,7 @@ fn refused(argv: &[OsString], refusal: &[u8]) -> Error {
         Step::Order => Error::io("start a command: receive its order", &error),
         Step::Terminal => Error::io("start a command: give it a terminal", &error),
         Step::User => {
-            Error::io("become the account's user (exec_user), which takes a server that is root", &error)
+            Error::io("become the user of the account's commands, which takes a server that is root", &error)
         }
         Step::Directory => Error::io("enter the working directory", &error),
         Step::Privileges => Error::io("start a command: keep it from new privileges", &error),
