@@ -45,7 +45,8 @@ impl TerminalGuard {
     /// Undoes what a command may have left.
     pub(super) fn restore(&self) {
         if let Some(modes) = &self.modes {
-            let _ = tcsetattr(io::stdin(), OptionalActions::Drain, modes);
+            // Not after what is still to be written: a terminal that is stopped would hold us here.
+            let _ = tcsetattr(io::stdin(), OptionalActions::Now, modes);
         }
     }
 }
