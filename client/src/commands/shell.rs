@@ -109,7 +109,8 @@ impl Shell<'_> {
             let line = line.map_err(|error| {
                 Failed::new(Exit::Failure, format!("cannot read the commands: {}", reason(&error)))
             })?;
-            let line = line.trim_ascii();
+            // The end of a line may be a blank behind a backslash.
+            let line = line.strip_suffix(b"\r").unwrap_or(&line).trim_ascii_start();
             if line.starts_with(b"#") {
                 continue;
             }
@@ -137,7 +138,8 @@ impl Shell<'_> {
             path: None,
             exit: Exit::ALL.into_iter().find(|exit| exit.code() == code).unwrap_or(Exit::Failure),
             message: &message,
-            retry_safe: true,
+            // The lines before it would be carried out a second time.
+            retry_safe: false,
         };
         self.context.output.error(&report)
     }
