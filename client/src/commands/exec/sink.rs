@@ -65,20 +65,21 @@ impl Sink {
         Poll::Ready(done.map(|spare| self.spare = spare))
     }
 
-    fn start(&mut self) {
-        let State::Idle(write) = &mut self.state else { return };
-        let Some(mut write) = write.take() else { return };
+    fn start(&mut self) -> io::Result<()> {
+        let State::Idle(write) = &mut self.state else { return Ok(()) };
+        let Some(mut write) = write.take() else { return Ok(()) };
         let (pieces, todo) = mpsc::channel::<Vec<u8>>();
         let (done, written) = unbounded_channel();
-        thread::spawn(move || {
+        thread::Builder::new().spawn(move || {
             for piece in todo {
                 let result = write(&piece).map(|()| piece);
                 if done.send(result).is_err() {
                     return;
                 }
             }
-        });
+        })?;
         self.state = State::Running { pieces, written, busy: false };
+        Ok(())
     }
 }
 
@@ -101,7 +102,7 @@ fn write_all(file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
 impl AsyncWrite for Sink {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_idle(cx))?;
-        self.start();
+        self.start()?;
         let mut piece = std::mem::take(&mut self.spare);
         piece.clear();
         piece.extend_from_slice(bytes);
