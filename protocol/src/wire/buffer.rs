@@ -46,8 +46,8 @@ impl Drop for Lease {
     }
 }
 
-/// Memory of a block or a large buffer. Large ones are mapped, so that the system has them back as soon as they are dropped;
-/// from malloc they would stay in its arenas, one for each thread that once served a client.
+/// Memory of a block or a buffer. Large ones are mapped, so that the system has them back as soon as they are
+/// dropped; from malloc they would stay in its arenas, one for each thread that once served a client.
 #[derive(Debug)]
 pub(super) enum Memory {
     Mapped(MmapMut),
