@@ -15,12 +15,13 @@ use crate::client::Program;
 #[command(
     override_usage = "ftclient exec [OPTIONS] [--] PROGRAM [ARG]...\n       ftclient exec [OPTIONS] --shell LINE",
     after_help = "\
-The first word that is no option is the program; everything behind it belongs to the program, options too. Words \
-arrive as they are, and no shell looks at them. The program runs in the root of the account, with the \
-environment that the server gives it.
+The first word that is no option is the program; everything behind it belongs to the program, options too. The \
+host is never among the words: it is that of -H, or the default host. Words arrive as they are, and no shell looks \
+at them. The program runs in the root of the account, with the environment that the server gives it. An account \
+that may run named commands only has to write the program with its full path.
 
-Standard input is not read without --stdin or --tty, so exec may stand in a loop that reads lines. With --tty, \
-'~.' at the beginning of a line leaves a session that hangs, and '~~' is a '~'.
+Standard input, a pipe too, is not read without --stdin or --tty, so exec may stand in a loop that reads lines. \
+With --tty, '~.' at the beginning of a line leaves a session that hangs, and '~~' is a '~'.
 
 Ctrl-C, a closed standard output, a lost connection and a deadline end the program and all that it started. \
 --timeout counts only where it is given for this command (or by FTCLIENT_TIMEOUT).
@@ -38,7 +39,7 @@ pub(super) struct ExecArgs {
     /// The program and its arguments
     #[arg(value_name = "PROGRAM", trailing_var_arg = true, value_hint = ValueHint::CommandWithArguments)]
     argv: Vec<OsString>,
-    /// Run a line with the shell of the account instead; a grant of its own
+    /// Run a line, quoted as one word, with the shell of the account instead; a grant of its own
     #[arg(long, value_name = "LINE", conflicts_with = "argv")]
     shell: Option<OsString>,
     /// What the program reads: a file, or '-' for standard input [default: nothing]

@@ -19,7 +19,8 @@ use crate::shell::words::Word;
 const SHELL_HELP: &str = "\
 At the prompt, 'help' lists the commands: get, put, ls, cd, lcd, pwd, lpwd, mkdir, rm, mv, sum, stat, exec, history, \
 quit, and '!command' for this machine's own shell. Remote names stand without a host and beneath the remote \
-directory. Tab completes; Ctrl-C ends the command that runs, Ctrl-D the shell.
+directory; a name with blanks is quoted; a long listing is 'ls --long'. Tab completes; Ctrl-C ends the command that \
+runs, Ctrl-D the shell.
 
 Where standard input is no terminal, commands are read from it, one a line: there is no prompt, empty lines and \
 those that begin with '#' are skipped, and the first command that fails ends the run with its code and the number \

@@ -82,7 +82,10 @@ fn note_on_exec(account: &Account) {
         ));
     }
     for program in account.exec.programs().filter(|program| !program.is_file()) {
-        say(format_args!("note: {name} may run {}, which is not there", shown(program)));
+        say(format_args!(
+            "note: {name} may run {}, which is not there; arguments are words of their own",
+            shown(program)
+        ));
     }
 }
 

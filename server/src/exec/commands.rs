@@ -26,7 +26,10 @@ impl TryFrom<Vec<Vec<String>>> for Commands {
             match command.first() {
                 None => return Err("an empty command: name a program".to_owned()),
                 Some(program) if !program.starts_with('/') || program.ends_with('/') => {
-                    return Err(format!("{} is no absolute program", quoted(program.as_bytes())));
+                    return Err(format!(
+                        "{} is not the full path of a program, as /usr/bin/df is",
+                        quoted(program.as_bytes())
+                    ));
                 }
                 Some(_) if command.iter().any(|word| word.contains('\0')) => {
                     return Err("a command cannot hold a zero byte".to_owned());
