@@ -8,6 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use common::{World, build_supervisor, noise, patience, run};
 use proptest::prelude::*;
@@ -107,5 +108,15 @@ fn a_client_that_goes_takes_the_command_and_all_that_it_started_along() {
         let wait = Timespec { tv_sec: patience().as_secs().try_into().unwrap(), tv_nsec: 0 };
         let ended = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&wait)).unwrap();
         assert_eq!(ended, 1, "it lives on after {signal:?}");
+    }
+    // Each is in the log when it has ended, and how.
+    let audited = || {
+        let log = world.server.logged();
+        log.lines().filter(|line| line.contains("audit: command") && line.contains("signal=15")).count()
+    };
+    let end = Instant::now() + patience();
+    while audited() < 2 {
+        assert!(Instant::now() < end, "{}", world.server.logged());
+        std::thread::sleep(Duration::from_millis(20));
     }
 }

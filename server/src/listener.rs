@@ -42,6 +42,8 @@ pub async fn serve(
     }
     kill.cancel();
     sessions.wait().await;
+    // What clients started ends with the server, and its supervisors need a moment for that.
+    server.launcher.settled().await;
     watch.abort();
     give_back.abort();
 }

@@ -111,6 +111,7 @@ pub async fn run_stdio(options: StdioOptions) -> Result<()> {
     let stream = tokio::io::join(tokio::io::stdin(), tokio::io::stdout());
     let stop = Stop { drain: stop, kill };
     session::run_trusted(stream, scope, &launcher, options.limits.stall_timeout, stop).await;
+    launcher.settled().await;
     signals.abort();
     Ok(())
 }

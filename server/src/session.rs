@@ -183,9 +183,7 @@ impl Session<'_> {
             }
             // Cut off in the middle of something that may not be able to end as long as the client does not read.
             Err(Ended::Stopped) if !conn.workers.is_empty() => None,
-            Err(Ended::Stopped) => {
-                Some(Failure::new(Status::Unavailable, "the server ended the session; try again"))
-            }
+            Err(Ended::Stopped) => Some(Failure::new(Status::Unavailable, "the server ended the session")),
             Err(Ended::Failed(error)) => {
                 tracing::warn!(user = self.scope.user, %error, "session failed");
                 Some(error.failure())

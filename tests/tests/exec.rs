@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,10 @@ async fn limited(grant: &str) -> (TestServer, RawPeer) {
 
 fn exec(argv: &[&str]) -> Exec {
     Exec { argv: join(argv).unwrap(), ..Exec::default() }
+}
+
+fn terminal(argv: &[&str]) -> Exec {
+    Exec { tty: true, term: b"vt100".to_vec(), rows: 24, columns: 80, ..exec(argv) }
 }
 
 fn shell(line: &str) -> Exec {
@@ -262,7 +267,7 @@ async fn a_client_that_breaks_the_rules_of_credit_loses_its_session() {
     let stdin = |len: usize| Message::Stdin(Bytes::from(vec![0; len]));
     let credit = |stream, bytes| Message::from(Credit { stream, bytes });
     let full = WINDOW as usize / 4;
-    let cases: [(&str, Exec, Vec<Message>); 8] = [
+    let cases: [(&str, Exec, Vec<Message>); 11] = [
         ("credit of nothing", waits(), vec![credit(1, 0)]),
         ("credit that was not used", waits(), vec![credit(1, 1)]),
         ("credit for no stream", waits(), vec![credit(3, 1)]),
@@ -271,6 +276,13 @@ async fn a_client_that_breaks_the_rules_of_credit_loses_its_session() {
         ("input that was not announced", exec(&["sleep", "1000"]), vec![stdin(1)]),
         ("input after its end", waits(), vec![stdin(0), stdin(1)]),
         ("a request in the middle", waits(), vec![exec(&["true"]).into()]),
+        ("a size without a terminal", waits(), vec![Resize { rows: 24, columns: 80 }.into()]),
+        (
+            "a size that no terminal has",
+            terminal(&["sleep", "1000"]),
+            vec![Resize { rows: 65_536, columns: 1 }.into()],
+        ),
+        ("an end of a terminal's input", terminal(&["sleep", "1000"]), vec![stdin(0)]),
     ];
     let server = builder().start().await;
     for (what, request, messages) in cases {
@@ -314,6 +326,34 @@ async fn a_limit_of_time_ends_a_command_and_is_said() {
     assert!("begun\n".starts_with(came.text()), "{}", came.text());
     assert_eq!(came.end.status, Status::Limit as u32);
     assert!(came.exit.is_some() && came.end.message.contains("1s"), "{:?}", came.end);
+}
+
+#[tokio::test]
+async fn who_cancels_cannot_hide_that_a_limit_was_passed() {
+    let (_server, mut peer) = limited("output_limit = '10'").await;
+    // It ignores the end, so that there is time to cancel.
+    let line = "trap '' TERM; echo 0123456789; while :; do sleep 0.05; done";
+    peer.send(1, exec(&["sh", "-c", line])).await.unwrap();
+    assert_eq!(read(&mut peer, Stream::Stdout, 10).await, 10);
+    peer.send(1, Message::Cancel).await.unwrap();
+    let came = finish(&mut peer, 1).await;
+    assert_eq!(came.end.status, Status::Limit as u32, "{:?}", came.end);
+}
+
+#[tokio::test]
+async fn a_start_that_hangs_can_be_cancelled() {
+    let place = tempfile::tempdir().unwrap();
+    let hangs = place.path().join("hangs");
+    // As a program on a file system whose server is gone.
+    fs::write(&hangs, "#!/bin/sh\nexec cat > /dev/null\n").unwrap();
+    fs::set_permissions(&hangs, fs::Permissions::from_mode(0o755)).unwrap();
+    let server = builder().supervisor(&hangs).start().await;
+    let mut peer = RawPeer::logged_in(&server).await;
+    peer.send(1, exec(&["true"])).await.unwrap();
+    peer.send(1, Message::Cancel).await.unwrap();
+    let came = finish(&mut peer, 1).await;
+    assert_eq!((came.started, came.status()), (false, (None, Status::Cancelled)));
+    assert_eq!(peer.status(2, Stat::default()).await, Status::Ok);
 }
 
 #[tokio::test]
@@ -366,8 +406,7 @@ async fn a_terminal_has_a_size_and_is_told_of_another() {
 #[tokio::test]
 async fn a_terminal_passes_keys_on() {
     let (_server, mut peer) = start().await;
-    let request = Exec { tty: true, term: b"vt100".to_vec(), ..exec(&["cat"]) };
-    peer.send(1, request).await.unwrap();
+    peer.send(1, terminal(&["cat"])).await.unwrap();
     peer.send(1, Message::Stdin(Bytes::from_static(b"typed\n"))).await.unwrap();
     // Once by the terminal, once by cat. Ctrl-C drops what was not read yet.
     let twice = "typed\r\n".repeat(2).len();

@@ -82,6 +82,11 @@ impl Server {
         }
     }
 
+    /// What it has logged so far.
+    pub(crate) fn logged(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     /// SIGKILL; returns when the process is gone.
     pub(crate) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {

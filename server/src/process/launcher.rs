@@ -14,6 +14,7 @@ use ft_protocol::{Error, Result, Status};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
+use tokio_util::task::TaskTracker;
 
 use super::order::{self, Descriptors};
 use super::running::{Running, Supervisor};
@@ -26,13 +27,27 @@ use super::{SUPERVISE, SUPERVISE_TERMINAL};
 #[derive(Debug, Clone)]
 pub struct Launcher {
     program: Arc<PathBuf>,
+    /// Follow commands whose client has gone to their end.
+    followers: TaskTracker,
 }
 
 impl Launcher {
     /// `program`: one whose `main` begins with [`become_helper`](super::become_helper); a server's own is
     /// `/proc/self/exe`.
     pub fn new(program: PathBuf) -> Self {
-        Self { program: Arc::new(program) }
+        Self { program: Arc::new(program), followers: TaskTracker::new() }
+    }
+
+    /// Follows a command to its end though nobody waits for it. In the context of a runtime.
+    pub(crate) fn follow(&self, end: impl Future<Output = ()> + Send + 'static) {
+        self.followers.spawn(end);
+    }
+
+    /// Waits until nothing is left of commands whose clients have gone. For a server that stops: nothing may be
+    /// started any more.
+    pub(crate) async fn settled(&self) {
+        self.followers.close();
+        self.followers.wait().await;
     }
 
     /// Starts a command under a supervisor of its own and returns when it runs. Where this future is dropped
