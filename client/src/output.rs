@@ -86,6 +86,8 @@ pub struct ErrorReport<'a> {
     pub message: &'a str,
     /// Running the command again can do no harm.
     pub retry_safe: bool,
+    /// It is about a file of this end: a person is told no host.
+    pub here: bool,
 }
 
 /// A run in numbers.

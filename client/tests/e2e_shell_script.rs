@@ -16,6 +16,9 @@ fn a_script_is_carried_out_line_by_line() {
     let ran = world.ft_with(["shell", "nas"], script).ok();
     assert_eq!(ran.text(), format!("/new\na b.txt\n{}  new/a b.txt\n", md5(b"content")));
     assert_eq!(fs::read(world.local("back")).unwrap(), b"content");
+    let habits = world.ft_with(["shell", "nas"], b"?\nls -l new").ok();
+    assert!(habits.err.contains("lcd") || habits.text().contains("lcd"), "help");
+    assert!(habits.text().contains("rw") && habits.text().contains("a b.txt"), "{}", habits.text());
     assert!(!ran.err.contains('>'), "there is no prompt: {}", ran.err);
     assert!(!world.home().join(".local/state/ftclient/history").exists());
 }
@@ -31,6 +34,8 @@ fn the_first_failure_ends_it_with_its_line_and_its_code() {
         ("cd missing\nmkdir b\n", 4, "line 1: "),
         ("lcd missing\nmkdir b\n", 4, "line 1: "),
         ("!exit 33\nmkdir b\n", 33, "line 1: "),
+        // What is wrong at this end is not said to be the server's.
+        ("put missing\nmkdir b\n", 4, "ftclient: missing: "),
         ("ls\nput -\nmkdir b", 2, "line 2: "),
     ] {
         world.ft_with(["shell"], script.as_bytes()).exits(code).says(line);

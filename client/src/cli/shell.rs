@@ -19,7 +19,7 @@ use crate::shell::words::Word;
 const SHELL_HELP: &str = "\
 At the prompt, 'help' lists the commands: get, put, ls, cd, lcd, pwd, lpwd, mkdir, rm, mv, sum, stat, exec, history, \
 quit, and '!command' for this machine's own shell. Remote names stand without a host and beneath the remote \
-directory; a name with blanks is quoted; a long listing is 'ls --long'. Tab completes; Ctrl-C ends the command that \
+directory; a name with blanks is quoted; a long listing is 'ls -l'. Tab completes; Ctrl-C ends the command that \
 runs, Ctrl-D the shell.
 
 Where standard input is no terminal, commands are read from it, one a line: there is no prompt, empty lines and \
@@ -78,6 +78,7 @@ enum LineVerb {
     /// List the lines that were typed
     History,
     /// List the commands, or explain one
+    #[command(visible_alias = "?")]
     Help {
         /// A command
         #[arg(value_name = "COMMAND")]
@@ -115,9 +116,12 @@ pub(crate) fn line_command() -> clap::Command {
         line.mut_subcommand(verb, |command| command.after_help(""))
     });
     line.mut_subcommand("ls", |command| {
-        command.mut_arg("remotes", |arg| {
-            arg.help("Remote directories, files or patterns [default: the remote directory]")
-        })
+        command
+            .mut_arg("remotes", |arg| {
+                arg.help("Remote directories, files or patterns [default: the remote directory]")
+            })
+            // On the command line it is the user.
+            .mut_arg("long", |arg| arg.short('l').help("Mode, size and modification time before each name"))
     })
 }
 

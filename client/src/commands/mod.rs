@@ -163,11 +163,13 @@ struct Failed {
     retry_safe: bool,
     /// It is about the way to the server, and says so: neither host nor file belong before it.
     stands_alone: bool,
+    /// It is about a local file.
+    here: bool,
 }
 
 impl Failed {
     fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), retry_safe: true, stands_alone: false }
+        Self { exit, message: message.into(), retry_safe: true, stands_alone: false, here: false }
     }
 
     /// As [`Failed::new`], with neither host nor file before it.
@@ -186,8 +188,14 @@ impl Failed {
             return;
         }
         let (host, path) = if self.stands_alone { (None, None) } else { (host, path) };
-        let report =
-            ErrorReport { host, path, exit: self.exit, message: &self.message, retry_safe: self.retry_safe };
+        let report = ErrorReport {
+            host,
+            path,
+            exit: self.exit,
+            message: &self.message,
+            retry_safe: self.retry_safe,
+            here: self.here,
+        };
         // There is nowhere left to complain to.
         let _ = output.error(&report);
     }
@@ -204,6 +212,7 @@ impl From<ClientError> for Failed {
             message: reason(&error),
             retry_safe: error.is_retry_safe(),
             stands_alone: matches!(error, ClientError::Untrusted(_) | ClientError::Via(_)),
+            here: false,
         }
     }
 }

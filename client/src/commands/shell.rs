@@ -140,6 +140,7 @@ impl Shell<'_> {
             message: &message,
             // The lines before it would be carried out a second time.
             retry_safe: false,
+            here: false,
         };
         self.context.output.error(&report)
     }

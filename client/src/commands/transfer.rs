@@ -158,7 +158,9 @@ impl<'a> Run<'a> {
             return self.skipped(path, "exists already");
         }
         let ended = ends_the_job(&error);
-        let failed = Failed::from(error);
+        // Of a put, what fails here is the local file.
+        let here = self.action == "put" && matches!(&error, ClientError::Protocol(Error::Local(_)));
+        let failed = Failed { here, ..Failed::from(error) };
         failed.report(&self.context.output, Some(&self.host), Some(path));
         self.summary.failed += 1;
         if ended {

@@ -49,6 +49,7 @@ const FAILURE: ErrorReport<'static> = ErrorReport {
     exit: Exit::NotFound,
     message: "not\nfound",
     retry_safe: true,
+    here: false,
 };
 
 #[test]

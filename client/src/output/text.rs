@@ -122,7 +122,8 @@ pub(super) fn file_line(report: &FileReport<'_>) -> String {
 /// `ftclient: nas:a/b: not found`.
 pub(super) fn error_line(report: &ErrorReport<'_>) -> String {
     let mut line = "ftclient: ".to_owned();
-    match (report.host, report.path.filter(|path| !path.is_empty())) {
+    let host = report.host.filter(|_| !report.here);
+    match (host, report.path.filter(|path| !path.is_empty())) {
         (Some(host), Some(path)) => line += &format!("{host}:{}: ", Escaped::new(path)),
         (Some(host), None) => line += &format!("{host}: "),
         (None, Some(path)) => line += &format!("{}: ", Escaped::new(path)),
