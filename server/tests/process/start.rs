@@ -4,12 +4,15 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use ft_protocol::Status;
 use ftserver::process::{Ended, Io, Running, Spec};
+use nix::sys::signal::SigSet;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
 
 use crate::inner::inner;
 use crate::support::{Mark, ended, field, launcher, line_with, output, sh, spec, text, until};
@@ -185,6 +188,16 @@ async fn a_launcher_without_its_program_is_an_error() {
     assert_eq!(nowhere.start(spec(&["true"])).await.unwrap_err().status(), Status::NotFound);
     let other = ftserver::process::Launcher::new("/bin/true".into());
     assert!(other.start(spec(&["true"])).await.is_err());
+}
+
+#[tokio::test]
+async fn signals_arrive_although_whoever_started_the_server_blocked_them() {
+    // Of this thread alone, which starts the supervisor.
+    SigSet::all().thread_block().unwrap();
+
+    let ran = timeout(Duration::from_secs(60), text(sh("grep SigBlk /proc/self/status"))).await;
+    SigSet::empty().thread_set_mask().unwrap();
+    assert_eq!(ran.expect("its end is noticed"), "SigBlk:\t0000000000000000\n");
 }
 
 #[tokio::test]
