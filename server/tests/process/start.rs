@@ -174,6 +174,15 @@ async fn what_cannot_run_is_named_and_not_started() {
 }
 
 #[tokio::test]
+async fn a_name_of_any_length_is_not_repeated_in_full() {
+    for first in ["x", "\x1b", "/x"] {
+        let program = first.repeat(50_000);
+        let error = launcher().start(spec(&[&program])).await.unwrap_err();
+        assert!(error.to_string().len() < 10_000 && error.to_string().contains("bytes in all"), "{first:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_list_too_long_for_the_system_is_said_to_be() {
     let mut given = spec(&["true"]);
     given.argv.push("x".repeat(200_000).into());
