@@ -14,7 +14,8 @@ use ft_protocol::wire::message::{End, Entry, Exec, Exit};
 use ft_tests::hostile::{Action, HostileServer};
 use tokio::runtime::Runtime;
 
-/// A server whose commands write their first word, and run until they are cancelled where that is `sleep`.
+/// A server whose commands write their first word, and run until they are cancelled where that is `sleep`. The line
+/// of `printf` does not end.
 struct Fake {
     world: World,
     server: HostileServer,
@@ -32,8 +33,8 @@ impl Fake {
             let answer = match &message {
                 Message::Exec(exec) => {
                     let word = exec.argv.split(|byte| *byte == 0).next().unwrap();
-                    let mut answer =
-                        vec![Message::Started, Message::Stdout([word, b" runs\n"].concat().into())];
+                    let said: &[u8] = if word == b"printf" { b" runs" } else { b" runs\n" };
+                    let mut answer = vec![Message::Started, Message::Stdout([word, said].concat().into())];
                     if word != b"sleep" {
                         let status = u32::from(word == b"false");
                         answer.extend([Exit { status, signal: 0 }.into(), End::default().into()]);
@@ -89,6 +90,15 @@ fn ctrl_c_ends_a_command_on_the_server_and_not_the_session() {
     let commands = fake.commands().into_iter().map(|(op, exec)| (op, exec.argv));
     let expected = [(1, b"sleep\x001000\0".to_vec()), (2, b"echo\0-n\0--json\0".to_vec())];
     assert_eq!(commands.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_line_that_does_not_end_is_not_cleared_by_the_prompt() {
+    let fake = Fake::new();
+    let mut shell = Terminal::start(&fake.command(&[]));
+    shell.ready();
+    assert_eq!(shell.run("exec printf"), ["printf runs"]);
+    assert_eq!(shell.run("exec echo"), ["echo runs"]);
 }
 
 #[test]

@@ -12,10 +12,35 @@ use std::fmt::{self, Write as _};
 #[derive(Debug, Clone, Copy)]
 pub struct Escaped<'a>(&'a [u8]);
 
+/// The beginning of what [`Escaped`] shows, and how long all of it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Brief<'a>(Escaped<'a>);
+
+/// Most bytes that [`Brief`] shows.
+const BRIEF: usize = 1024;
+
 impl<'a> Escaped<'a> {
     /// Wraps bytes for display.
     pub fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
+    }
+
+    /// For what a peer may make as long as it likes: at most 1024 bytes are shown, so that one request cannot fill a
+    /// log.
+    pub fn brief(self) -> Brief<'a> {
+        Brief(self)
+    }
+}
+
+impl fmt::Display for Brief<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Escaped(bytes) = self.0;
+        match bytes.get(..BRIEF) {
+            Some(start) if bytes.len() > BRIEF => {
+                write!(f, "{} … ({} bytes in all)", Escaped(start), bytes.len())
+            }
+            _ => self.0.fmt(f),
+        }
     }
 }
 
@@ -61,6 +86,13 @@ mod tests {
         let shown = Escaped::new(hostile).to_string();
         assert!(!shown.chars().any(is_unsafe), "{shown:?}");
         assert_eq!(shown, r"a\x0ab\x0d\u{9b}31m\u{202e}gpj.exe\u{2028}\x7f");
+    }
+
+    #[test]
+    fn what_is_very_long_is_cut_and_says_so() {
+        let brief = |length| Escaped::new(&vec![b'\n'; length]).brief().to_string();
+        assert_eq!(brief(1024), r"\x0a".repeat(1024));
+        assert_eq!(brief(1025), format!("{} … (1025 bytes in all)", r"\x0a".repeat(1024)));
     }
 
     #[test]

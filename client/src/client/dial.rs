@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::io;
+use std::pin::Pin;
 use std::process::Stdio;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ft_protocol::auth::proof::{EXPORTER_LABEL, EXPORTER_LEN};
@@ -19,7 +21,7 @@ use rustls::version::TLS13;
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -218,6 +220,28 @@ impl ServerCertVerifier for Seen {
     }
 }
 
+/// Standard input of a command, which a shutdown closes. tokio's own does so only when it is dropped, and the other
+/// end would wait for our end while we wait for its.
+struct ToCommand(Option<ChildStdin>);
+
+impl AsyncWrite for ToCommand {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.0 {
+            Some(stdin) => Pin::new(stdin).poll_write(cx, bytes),
+            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0 = None;
+        Poll::Ready(Ok(()))
+    }
+}
+
 fn through(words: &[String]) -> Result<Dialed> {
     let Some((program, arguments)) = words.split_first() else {
         return Err(ClientError::usage(
@@ -236,9 +260,28 @@ fn through(words: &[String]) -> Result<Dialed> {
         return Err(ClientError::usage(format!("'{program}' has no standard input or output")));
     };
     Ok(Dialed {
-        stream: Box::new(tokio::io::join(stdout, stdin)),
+        stream: Box::new(tokio::io::join(stdout, ToCommand(Some(stdin)))),
         binding: None,
         trusted: Trusted { confirmed: true },
         child: Some(child),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[tokio::test]
+    async fn a_shutdown_ends_the_input_of_the_command_of_via() {
+        let Dialed { mut stream, child: _child, .. } = through(&["cat".to_owned()]).unwrap();
+        let mut echo = String::new();
+        let whole = async {
+            stream.write_all(b"x").await.unwrap();
+            stream.shutdown().await.unwrap();
+            stream.read_to_string(&mut echo).await.unwrap();
+        };
+        timeout(Duration::from_secs(60), whole).await.expect("cat ends with its input");
+        assert_eq!(echo, "x");
+    }
 }

@@ -6,7 +6,7 @@ mod sink;
 use std::ffi::OsString;
 use std::fs::File;
 use std::future::pending;
-use std::io;
+use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Instant;
@@ -36,7 +36,7 @@ const OURS: u8 = 255;
 /// What is known about the output of a command.
 struct Seen {
     bytes: AtomicU64,
-    /// The last byte of standard output.
+    /// The last byte that a terminal got.
     last: Arc<AtomicU8>,
 }
 
@@ -62,6 +62,8 @@ async fn stand_in(
     cancel: CancellationToken,
 ) -> u8 {
     let (begun, seen) = (Instant::now(), Arc::new(Seen::new()));
+    // A prompt begins by clearing its line. What has a terminal of its own was seen to when that was put right.
+    let at_prompt = server.is_some() && !matches!(plan.input, From::Terminal) && io::stdout().is_terminal();
     let mut host = None;
     let (code, failed) = match work(context, server, &plan, cancel, &seen, &mut host).await {
         Ok(code) => (code, None),
@@ -72,6 +74,9 @@ async fn stand_in(
     };
     let output = context.output.clone();
     let said = tokio::task::spawn_blocking(move || {
+        if at_prompt && seen.last.load(Ordering::Relaxed) != b'\n' {
+            let _ = io::stdout().write_all(b"\n");
+        }
         if let Some(failed) = failed {
             failed.report(&output, host.as_deref(), None);
         }
@@ -222,11 +227,13 @@ fn local(doing: &str, error: &io::Error) -> Failed {
 /// Where standard output and standard error go: through, or into events.
 fn sinks(output: &Output, host: &str, seen: &Arc<Seen>) -> Result<(Sink, Sink), Failed> {
     if !output.options().json {
-        let count = |stdout| {
+        let count = |terminal| {
             let seen = Arc::clone(seen);
-            move |bytes: &[u8]| seen.count(stdout, bytes)
+            move |bytes: &[u8]| seen.count(terminal, bytes)
         };
-        return Ok((Sink::raw(&io::stdout(), count(true))?, Sink::raw(&io::stderr(), count(false))?));
+        let (stdout, stderr) = (io::stdout(), io::stderr());
+        let counted = (count(stdout.is_terminal()), count(stderr.is_terminal()));
+        return Ok((Sink::raw(&stdout, counted.0)?, Sink::raw(&stderr, counted.1)?));
     }
     let events = |stream: &'static str| {
         let (output, host, seen) = (output.clone(), host.to_owned(), Arc::clone(seen));
@@ -243,9 +250,9 @@ impl Seen {
         Self { bytes: AtomicU64::new(0), last: Arc::new(AtomicU8::new(b'\n')) }
     }
 
-    fn count(&self, stdout: bool, bytes: &[u8]) {
+    fn count(&self, terminal: bool, bytes: &[u8]) {
         self.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        if let Some(last) = bytes.last().filter(|_| stdout) {
+        if let Some(last) = bytes.last().filter(|_| terminal) {
             self.last.store(*last, Ordering::Relaxed);
         }
     }

@@ -123,11 +123,14 @@ impl Grant {
             let Some(value) = value.strip_prefix(b"=").filter(|_| is_name(&name)) else {
                 return Err(Error::local(
                     Status::Invalid,
-                    format!("'{}' is no name of a variable", Escaped::new(&item)),
+                    format!("'{}' is no name of a variable", Escaped::new(&item).brief()),
                 ));
             };
             if !self.may_set(&name) {
-                return Err(denied(&format!("set the variable '{name}' for its commands")));
+                return Err(denied(&format!(
+                    "set the variable '{}' for its commands",
+                    Escaped::new(&item).brief()
+                )));
             }
             set.push((name.into(), OsString::from_vec(value.to_vec())));
         }

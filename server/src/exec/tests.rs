@@ -109,6 +109,16 @@ fn a_refusal_tells_no_rules() {
 }
 
 #[test]
+fn a_refusal_does_not_repeat_a_name_of_any_length() {
+    let place = Place::new();
+    for (policy, first) in [("env = []", "x"), ("", "\x1b")] {
+        let long = Exec { env: exec::join([first.repeat(200_000) + "=1"]).unwrap(), ..df() };
+        let (_, message) = place.refused(&grant(policy), &long);
+        assert!(message.len() < 10_000 && message.contains("(200000 bytes in all)"), "{}", message.len());
+    }
+}
+
+#[test]
 fn what_is_beside_a_named_command_is_granted_apart() {
     let place = Place::new();
     let env = |text: &str| exec::join([text]).unwrap();

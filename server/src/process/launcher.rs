@@ -116,7 +116,7 @@ fn refused(argv: &[OsString], refusal: &[u8]) -> Error {
         return Error::local(Status::Failed, "start a command: its first process ended early; try again");
     };
     let program = argv.first().map(|program| program.as_bytes()).unwrap_or_default();
-    let shown = Escaped::new(program);
+    let shown = Escaped::new(program).brief();
     match step {
         Step::Order => Error::io("start a command: receive its order", &error),
         Step::Terminal => Error::io("start a command: give it a terminal", &error),

@@ -30,6 +30,8 @@ mod tree;
 
 use std::process::ExitCode;
 
+use nix::sys::signal::SigSet;
+
 pub use launcher::Launcher;
 pub use running::{Running, Supervisor};
 pub use spec::{Ended, Io, ProcessLimits, RunAs, Spec};
@@ -41,8 +43,11 @@ const SUPERVISE_TERMINAL: &str = "__supervise-terminal";
 const BECOME: &str = "__become";
 
 /// To be called in `main` before anything else: where this process was started as a supervisor or as a second
-/// stage, does that. `None`: an ordinary start.
+/// stage, does that. `None`: an ordinary start. Either way no signal is blocked from then on.
 pub fn become_helper() -> Option<ExitCode> {
+    // Blocked signals are inherited, past execve(2) and std's `Command`. With SIGCHLD among them no command would be
+    // seen to end; with SIGTERM, neither the server nor a command would take notice of one.
+    let _ = SigSet::empty().thread_set_mask();
     let word = std::env::args_os().nth(1)?;
     // By hand, on a terminal, these words are as unknown as any other.
     let by_us = rustix::net::sockopt::socket_type(rustix::stdio::stdin()).is_ok();

@@ -4,12 +4,15 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use ft_protocol::Status;
 use ftserver::process::{Ended, Io, Running, Spec};
+use nix::sys::signal::SigSet;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
 
 use crate::inner::inner;
 use crate::support::{Mark, ended, field, launcher, line_with, output, sh, spec, text, until};
@@ -171,6 +174,15 @@ async fn what_cannot_run_is_named_and_not_started() {
 }
 
 #[tokio::test]
+async fn a_name_of_any_length_is_not_repeated_in_full() {
+    for first in ["x", "\x1b", "/x"] {
+        let program = first.repeat(50_000);
+        let error = launcher().start(spec(&[&program])).await.unwrap_err();
+        assert!(error.to_string().len() < 10_000 && error.to_string().contains("bytes in all"), "{first:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_list_too_long_for_the_system_is_said_to_be() {
     let mut given = spec(&["true"]);
     given.argv.push("x".repeat(200_000).into());
@@ -185,6 +197,16 @@ async fn a_launcher_without_its_program_is_an_error() {
     assert_eq!(nowhere.start(spec(&["true"])).await.unwrap_err().status(), Status::NotFound);
     let other = ftserver::process::Launcher::new("/bin/true".into());
     assert!(other.start(spec(&["true"])).await.is_err());
+}
+
+#[tokio::test]
+async fn signals_arrive_although_whoever_started_the_server_blocked_them() {
+    // Of this thread alone, which starts the supervisor.
+    SigSet::all().thread_block().unwrap();
+
+    let ran = timeout(Duration::from_secs(60), text(sh("grep SigBlk /proc/self/status"))).await;
+    SigSet::empty().thread_set_mask().unwrap();
+    assert_eq!(ran.expect("its end is noticed"), "SigBlk:\t0000000000000000\n");
 }
 
 #[tokio::test]
