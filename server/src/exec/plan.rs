@@ -91,6 +91,10 @@ impl Grant {
             return Err(Error::local(Status::Invalid, "no program is named"));
         }
         if self.commands().is_some_and(|commands| !commands.allow(&argv)) {
+            // True of every account with named commands, so no rule is told.
+            if argv.first().is_some_and(|program| !program.starts_with(b"/")) {
+                return Err(denied("run this command: it may run programs by their full path only"));
+            }
             return Err(not_this_command());
         }
         Ok(argv.into_iter().map(OsString::from_vec).collect())

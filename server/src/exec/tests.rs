@@ -106,6 +106,12 @@ fn a_refusal_tells_no_rules() {
     let (status, message) = place.refused(&grant(COMMANDS), &request(&["/usr/bin/df"]));
     assert_eq!(status, Status::Denied);
     assert_eq!(message, "the account may not run this command; ask the server's operator");
+    for program in ["df", "uptime", "no-such-program"] {
+        let (status, message) = place.refused(&grant(COMMANDS), &request(&[program]));
+        assert_eq!(status, Status::Denied);
+        let expected = "the account may not run this command: it may run programs by their full path only; ask the server's operator";
+        assert_eq!(message, expected, "{program}");
+    }
 }
 
 #[test]
