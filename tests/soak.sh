@@ -29,7 +29,7 @@ if $sample; then
     run cargo test -p ft-tests --test wire_faults
     run env FT_SOAK=1 cargo test -p ft-tests --test ghosts
     run cargo test -p ft-tests --test load
-    run env FT_SOAK=1 cargo test -p ft-tests --test exec again_and_again
+    run env FT_SOAK=1 cargo test -p ft-tests --test exec_ends again_and_again
     exit
 fi
 
@@ -38,5 +38,5 @@ run cargo test -p ft-protocol --lib escape
 run cargo test -p ft-tests --test wire_faults
 run cargo test -p ft-tests --test ghosts
 run cargo test -p ft-tests --test load
-run cargo test -p ft-tests --test exec
+run cargo test -p ft-tests --test exec_ends
 run cargo test -p ftclient --test e2e_soak

@@ -1,104 +1,21 @@
-//! Commands, frame by frame: what runs, what it is told, how it ends, and what a client may not do.
+//! Commands, frame by frame: what runs, what it is told, and what a client may not do.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[allow(dead_code, reason = "not every test needs all of it")]
+#[path = "common/commands.rs"]
+mod commands;
+
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use commands::{builder, exec, finish, limited, read, run, shell, start, terminal};
 use ft_protocol::Status;
 use ft_protocol::auth::Rights;
-use ft_protocol::exec::{Stream, WINDOW, join};
+use ft_protocol::exec::{Stream, WINDOW};
 use ft_protocol::wire::Message;
-use ft_protocol::wire::message::{Credit, End, Exec, Exit, Resize, Stat};
+use ft_protocol::wire::message::{Credit, Exec, Exit, Resize, Stat};
 use ft_tests::peer::{RawPeer, frame};
-use ft_tests::server::{ALL, Builder, TestServer};
-
-const PATIENCE: Duration = Duration::from_secs(60);
-
-fn builder() -> Builder {
-    TestServer::builder()
-        .rights(ALL.union(Rights::EXEC).union(Rights::SHELL))
-        .supervisor(env!("CARGO_BIN_EXE_ft-supervisor"))
-}
-
-async fn start() -> (TestServer, RawPeer) {
-    let server = builder().start().await;
-    let peer = RawPeer::logged_in(&server).await;
-    (server, peer)
-}
-
-/// A server whose account has this `[exec]` table.
-async fn limited(grant: &str) -> (TestServer, RawPeer) {
-    let server = builder().rights(ALL.union(Rights::EXEC)).exec(grant).start().await;
-    let peer = RawPeer::logged_in(&server).await;
-    (server, peer)
-}
-
-fn exec(argv: &[&str]) -> Exec {
-    Exec { argv: join(argv).unwrap(), ..Exec::default() }
-}
-
-fn terminal(argv: &[&str]) -> Exec {
-    Exec { tty: true, term: b"vt100".to_vec(), rows: 24, columns: 80, ..exec(argv) }
-}
-
-fn shell(line: &str) -> Exec {
-    Exec { shell: true, ..exec(&[line]) }
-}
-
-/// What came of a command.
-#[derive(Debug, Default)]
-struct Came {
-    started: bool,
-    out: Vec<u8>,
-    err: Vec<u8>,
-    exit: Option<Exit>,
-    end: End,
-}
-
-impl Came {
-    fn status(&self) -> (Option<u32>, Status) {
-        (self.exit.as_ref().map(|exit| exit.status), Status::from_wire(self.end.status))
-    }
-
-    fn text(&self) -> &str {
-        std::str::from_utf8(&self.out).unwrap()
-    }
-}
-
-/// Reads until the operation's END, granting whatever comes.
-async fn finish(peer: &mut RawPeer, op: u32) -> Came {
-    let mut came = Came::default();
-    loop {
-        match peer.next().await.expect("the connection lives") {
-            (of, Message::Started) if of == op => came.started = true,
-            (of, Message::Stdout(bytes)) if of == op => {
-                assert!(!bytes.is_empty());
-                came.out.extend_from_slice(&bytes);
-                let _ = peer.send(op, Credit { stream: 1, bytes: bytes.len() as u32 }).await;
-            }
-            (of, Message::Stderr(bytes)) if of == op => {
-                assert!(!bytes.is_empty());
-                came.err.extend_from_slice(&bytes);
-                let _ = peer.send(op, Credit { stream: 2, bytes: bytes.len() as u32 }).await;
-            }
-            (of, Message::Credit(_)) if of == op => {}
-            (of, Message::Exit(exit)) if of == op => assert!(came.exit.replace(exit).is_none()),
-            (of, Message::End(end)) if of == op => {
-                came.end = end;
-                return came;
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
-async fn run(peer: &mut RawPeer, op: u32, request: Exec) -> Came {
-    peer.send(op, request).await.unwrap();
-    finish(peer, op).await
-}
+use ft_tests::server::ALL;
 
 #[tokio::test]
 async fn a_command_runs_and_its_streams_and_status_come_back() {
@@ -177,20 +94,6 @@ async fn requests_that_make_no_sense_start_nothing() {
         assert!(!came.started && came.end.status != 0, "{op}: {came:?}");
     }
     assert_eq!(peer.status(10, Stat::default()).await, Status::Ok);
-}
-
-/// Reads from one stream until this much came.
-async fn read(peer: &mut RawPeer, stream: Stream, most: usize) -> usize {
-    let mut len = 0;
-    while len < most {
-        match peer.next().await.expect("the connection lives").1 {
-            Message::Stdout(bytes) if stream == Stream::Stdout => len += bytes.len(),
-            Message::Stderr(bytes) if stream == Stream::Stderr => len += bytes.len(),
-            Message::Started => {}
-            other => panic!("{other:?}"),
-        }
-    }
-    len
 }
 
 #[tokio::test]
@@ -304,59 +207,6 @@ async fn a_client_that_breaks_the_rules_of_credit_loses_its_session() {
 }
 
 #[tokio::test]
-async fn a_limit_of_output_is_exact_and_said() {
-    let (_server, mut peer) = limited("output_limit = '100000'").await;
-    let came = run(&mut peer, 1, exec(&["yes"])).await;
-    assert_eq!(came.out.len(), 100_000);
-    assert_eq!(came.end.status, Status::Limit as u32);
-    assert!(came.exit.is_some() && came.end.message.contains("100000"), "{:?}", came.end);
-    let came = run(&mut peer, 2, exec(&["head", "-c", "100000", "/dev/zero"])).await;
-    assert_eq!(
-        (came.out.len(), came.status()),
-        (100_000, (Some(0), Status::Ok)),
-        "exactly the limit is allowed"
-    );
-}
-
-#[tokio::test]
-async fn a_limit_of_time_ends_a_command_and_is_said() {
-    let (_server, mut peer) = limited("time_limit = '1s'").await;
-    let came = run(&mut peer, 1, exec(&["sh", "-c", "echo begun; sleep 1000"])).await;
-    // On a slow machine the second is over before the shell wrote anything.
-    assert!("begun\n".starts_with(came.text()), "{}", came.text());
-    assert_eq!(came.end.status, Status::Limit as u32);
-    assert!(came.exit.is_some() && came.end.message.contains("1s"), "{:?}", came.end);
-}
-
-#[tokio::test]
-async fn who_cancels_cannot_hide_that_a_limit_was_passed() {
-    let (_server, mut peer) = limited("output_limit = '10'").await;
-    // It ignores the end, so that there is time to cancel.
-    let line = "trap '' TERM; echo 0123456789; while :; do sleep 0.05; done";
-    peer.send(1, exec(&["sh", "-c", line])).await.unwrap();
-    assert_eq!(read(&mut peer, Stream::Stdout, 10).await, 10);
-    peer.send(1, Message::Cancel).await.unwrap();
-    let came = finish(&mut peer, 1).await;
-    assert_eq!(came.end.status, Status::Limit as u32, "{:?}", came.end);
-}
-
-#[tokio::test]
-async fn a_start_that_hangs_can_be_cancelled() {
-    let place = tempfile::tempdir().unwrap();
-    let hangs = place.path().join("hangs");
-    // As a program on a file system whose server is gone.
-    fs::write(&hangs, "#!/bin/sh\nexec cat > /dev/null\n").unwrap();
-    fs::set_permissions(&hangs, fs::Permissions::from_mode(0o755)).unwrap();
-    let server = builder().supervisor(&hangs).start().await;
-    let mut peer = RawPeer::logged_in(&server).await;
-    peer.send(1, exec(&["true"])).await.unwrap();
-    peer.send(1, Message::Cancel).await.unwrap();
-    let came = finish(&mut peer, 1).await;
-    assert_eq!((came.started, came.status()), (false, (None, Status::Cancelled)));
-    assert_eq!(peer.status(2, Stat::default()).await, Status::Ok);
-}
-
-#[tokio::test]
 async fn named_commands_run_and_nothing_else_and_the_rules_stay_secret() {
     let (_server, mut peer) = limited("commands = [['/bin/echo', '*', 'fixed']]").await;
     let came = run(&mut peer, 1, exec(&["/bin/echo", "any", "fixed"])).await;
@@ -414,111 +264,6 @@ async fn a_terminal_passes_keys_on() {
     peer.send(1, Message::Stdin(Bytes::from_static(b"\x03"))).await.unwrap();
     let came = finish(&mut peer, 1).await;
     assert_eq!(came.exit, Some(Exit { status: 0, signal: 2 }), "Ctrl-C");
-}
-
-/// Waits until no process of this number runs. (A zombie would still be there.)
-async fn gone(pid: &str) {
-    let end = Instant::now() + PATIENCE;
-    while Path::new("/proc").join(pid).exists() {
-        assert!(Instant::now() < end, "process {pid} lives on");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-/// Numbers of three processes, one of them in a session of its own, that wait for ever.
-async fn tree(peer: &mut RawPeer) -> Vec<String> {
-    let line = "setsid sh -c 'echo $$; exec sleep 1000' & sleep 1000 & echo $!; echo $$; wait";
-    peer.send(1, shell(line)).await.unwrap();
-    let mut out = Vec::new();
-    while out.iter().filter(|byte| **byte == b'\n').count() < 3 {
-        match peer.next().await.unwrap().1 {
-            Message::Stdout(bytes) => out.extend_from_slice(&bytes),
-            Message::Started => {}
-            other => panic!("{other:?}"),
-        }
-    }
-    String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
-}
-
-#[tokio::test]
-async fn a_client_that_goes_takes_the_whole_tree_along() {
-    let (_server, mut peer) = start().await;
-    let pids = tree(&mut peer).await;
-    drop(peer);
-    for pid in &pids {
-        gone(pid).await;
-    }
-}
-
-/// Processes whose command line holds this.
-fn running(marker: &str) -> Vec<String> {
-    let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok).filter(|entry| {
-        let words = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        words.windows(marker.len()).any(|window| window == marker.as_bytes())
-    });
-    processes.map(|entry| entry.file_name().into_string().unwrap()).collect()
-}
-
-/// Children of this process that have ended and that nobody waited for.
-fn zombies() -> usize {
-    let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok).filter(|entry| {
-        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        stat.contains(&format!(" Z {} ", std::process::id()))
-    });
-    processes.count()
-}
-
-/// 20 of them; with FT_SOAK=1 as many as must leave nothing behind within six seconds. Nothing is measured
-/// here but that nothing stays.
-#[tokio::test]
-async fn clients_that_go_again_and_again_leave_nothing_behind() {
-    let rounds = if std::env::var_os("FT_SOAK").is_some_and(|value| value == "1") { 500 } else { 20 };
-    let server = builder().start().await;
-    // A number of seconds that nothing else on this machine sleeps.
-    let marker = format!("{}", 1_000_000 + u64::from(std::process::id()));
-    for _ in 0..rounds {
-        let mut peer = RawPeer::logged_in(&server).await;
-        peer.send(1, shell(&format!("setsid sleep {marker} & sleep {marker}"))).await.unwrap();
-        assert!(matches!(peer.next().await, Some((1, Message::Started))));
-    }
-    let end = Instant::now() + PATIENCE;
-    while !running(&marker).is_empty() {
-        assert!(Instant::now() < end, "{:?} live on", running(&marker));
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    // A supervisor ends after its command, and is waited for after that.
-    while zombies() > 0 {
-        assert!(Instant::now() < end, "supervisors that nobody waited for");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
-#[tokio::test]
-async fn a_server_that_stops_takes_the_whole_tree_along() {
-    let (server, mut peer) = start().await;
-    let pids = tree(&mut peer).await;
-    drop(server);
-    for pid in &pids {
-        gone(pid).await;
-    }
-}
-
-#[tokio::test]
-async fn cancel_ends_the_whole_tree_before_it_is_answered() {
-    let (_server, mut peer) = start().await;
-    let pids = tree(&mut peer).await;
-    peer.send(1, Message::Cancel).await.unwrap();
-    assert_eq!(finish(&mut peer, 1).await.end.status, Status::Cancelled as u32);
-    assert!(pids.iter().all(|pid| !Path::new("/proc").join(pid).exists()), "{pids:?}");
-    assert_eq!(run(&mut peer, 2, exec(&["true"])).await.status(), (Some(0), Status::Ok));
-}
-
-#[tokio::test]
-async fn what_runs_on_in_the_background_ends_with_its_command() {
-    let (_server, mut peer) = start().await;
-    let came = run(&mut peer, 1, shell("setsid sleep 1000 & echo $!")).await;
-    assert_eq!(came.status(), (Some(0), Status::Ok));
-    assert!(!Path::new("/proc").join(came.text().trim()).exists());
 }
 
 #[tokio::test]
