@@ -43,6 +43,19 @@ async fn a_limit_of_time_ends_a_command_and_is_said() {
 }
 
 #[tokio::test]
+async fn a_limit_that_the_kernel_keeps_is_said() {
+    let (_server, mut peer) = limited("limits = { cpu_time = '1s', file_size = '1000' }").await;
+    for (op, line, said) in [
+        (1, "while :; do :; done", "1 s of processor time"),
+        (2, "exec head -c 2000 /dev/zero > f", "1000 bytes"),
+    ] {
+        let came = run(&mut peer, op, exec(&["sh", "-c", line])).await;
+        assert_eq!(came.end.status, Status::Limit as u32, "{line}: {came:?}");
+        assert!(came.exit.is_some() && came.end.message.contains(said), "{:?}", came.end);
+    }
+}
+
+#[tokio::test]
 async fn who_cancels_cannot_hide_that_a_limit_was_passed() {
     let (_server, mut peer) = limited("output_limit = '10'").await;
     // It ignores the end, so that there is time to cancel.

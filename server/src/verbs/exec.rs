@@ -11,6 +11,7 @@ use ft_protocol::wire::frame::Kind;
 use ft_protocol::wire::message::{self, Exec, Exit};
 use ft_protocol::wire::{Connection, Message, Receiver, Sender};
 use ft_protocol::{Error, Result, Status};
+use rustix::process::Signal;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -49,10 +50,10 @@ where
         }
     };
     record.started = true;
-    let Begun { running: Running { stdin, stdout, stderr, supervisor }, time_limit, output_limit } = begun;
+    let Begun { running: Running { stdin, stdout, stderr, supervisor }, limits } = begun;
     input.connect(stdin);
     let mut held = Held::new(supervisor, record, launcher);
-    let outcome = attend(conn, op, &mut held, input, (stdout, stderr), time_limit, output_limit).await;
+    let outcome = attend(conn, op, &mut held, input, (stdout, stderr), &limits).await;
     held.outcome(&outcome);
     outcome
 }
@@ -64,8 +65,17 @@ pub(super) fn refused(scope: &Scope, request: &Exec, why: &Error) {
 
 struct Begun {
     running: Running,
-    time_limit: Option<Duration>,
-    output_limit: Option<u64>,
+    limits: Limits,
+}
+
+/// What ends a command, and is told to its client.
+struct Limits {
+    time: Option<Duration>,
+    /// Bytes of standard output and error together.
+    output: Option<u64>,
+    cpu_seconds: Option<u64>,
+    /// Bytes of one file.
+    file_size: Option<u64>,
 }
 
 /// Decides and starts. The client is read meanwhile: a program on a dead network file system may take for ever,
@@ -88,7 +98,13 @@ where
         conn.workers.spawn_blocking(move || grant.plan(&request, &root, Who { user: &user, source }));
     let starting = async {
         let Plan { spec, time_limit, output_limit } = planning.await.map_err(|error| crashed(&error))??;
-        Ok(Begun { running: launcher.start(spec).await?, time_limit, output_limit })
+        let limits = Limits {
+            time: time_limit,
+            output: output_limit,
+            cpu_seconds: spec.limits.cpu_seconds,
+            file_size: spec.limits.file_size,
+        };
+        Ok(Begun { running: launcher.start(spec).await?, limits })
     };
     tokio::pin!(starting);
     let mut resized = None;
@@ -117,16 +133,15 @@ async fn attend<S>(
     held: &mut Held,
     mut input: Feed,
     (stdout, stderr): (Output, Option<Output>),
-    time_limit: Option<Duration>,
-    output_limit: Option<u64>,
+    limits: &Limits,
 ) -> Result<()>
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
     let Some((supervisor, record)) = held.parts() else { return Ok(()) };
     say(&mut conn.rx, &conn.tx, op, Message::Started, &mut input).await?;
-    let deadline = Instant::now() + time_limit.unwrap_or(FAR);
-    let (gone, budget) = (CancellationToken::new(), Budget::new(output_limit, Arc::clone(&record.tally)));
+    let deadline = Instant::now() + limits.time.unwrap_or(FAR);
+    let (gone, budget) = (CancellationToken::new(), Budget::new(limits.output, Arc::clone(&record.tally)));
     let (out_credit, err_credit) = (Credit::default(), Credit::default());
     let out =
         Pump { kind: Kind::Stdout, op, tx: &conn.tx, credit: &out_credit, budget: &budget, gone: &gone };
@@ -176,14 +191,16 @@ where
                 drained = true;
             }
             how = supervisor.ended(), if ended.is_none() => {
-                ended = Some(how?);
+                let how = how?;
+                ended = Some(how);
                 record.ended = ended;
+                cut = cut.or(Cut::by_kernel(how, limits));
                 log_at = Instant::now() + LOGGED_AFTER;
                 gone.cancel();
             }
             () = sleep_until(log_at) => {
                 log_at = Instant::now() + FAR;
-                record.why = cut.map(|cut| cut.reason(time_limit, output_limit).to_string());
+                record.why = cut.map(|cut: Cut| cut.reason(limits).to_string());
                 record.log();
             }
             () = sleep_until(deadline), if cut.is_none() && ended.is_none() => {
@@ -201,7 +218,7 @@ where
         Ended::Signalled(signal) => Exit { status: 0, signal: signal.into() },
     };
     say(&mut conn.rx, &conn.tx, op, exit, &mut input).await?;
-    cut.map_or(Ok(()), |cut| Err(cut.reason(time_limit, output_limit)))
+    cut.map_or(Ok(()), |cut| Err(cut.reason(limits)))
 }
 
 /// Why a command did not end by itself.
@@ -210,18 +227,33 @@ enum Cut {
     Cancelled,
     Time,
     Output,
+    Cpu,
+    FileSize,
 }
 
 impl Cut {
-    fn reason(self, time_limit: Option<Duration>, output_limit: Option<u64>) -> Error {
-        let over = |limit: String| {
-            Error::local(Status::Limit, format!("the command was ended: the account's commands {limit}"))
-        };
-        match self {
-            Cut::Cancelled => cancelled(),
-            Cut::Time => over(format!("may run for {:?}", time_limit.unwrap_or_default())),
-            Cut::Output => over(format!("may write {} bytes", output_limit.unwrap_or_default())),
+    /// The limit for which the kernel ended it (setrlimit(2)), as its signal tells.
+    fn by_kernel(ended: Ended, limits: &Limits) -> Option<Self> {
+        let Ended::Signalled(signal) = ended else { return None };
+        match i32::from(signal) {
+            number if number == Signal::XCPU.as_raw() => limits.cpu_seconds.map(|_| Cut::Cpu),
+            number if number == Signal::XFSZ.as_raw() => limits.file_size.map(|_| Cut::FileSize),
+            _ => None,
         }
+    }
+
+    fn reason(self, limits: &Limits) -> Error {
+        let may = match self {
+            Cut::Cancelled => return cancelled(),
+            Cut::Time => format!("run for {:?}", limits.time.unwrap_or_default()),
+            Cut::Output => format!("write {} bytes", limits.output.unwrap_or_default()),
+            Cut::Cpu => format!("use {} s of processor time", limits.cpu_seconds.unwrap_or_default()),
+            Cut::FileSize => {
+                format!("write files of {} bytes at most", limits.file_size.unwrap_or_default())
+            }
+        };
+        let message = format!("the command was ended: the account's commands may {may}");
+        Error::local(Status::Limit, message)
     }
 }
 
