@@ -228,7 +228,7 @@ fn the_first_word_that_is_no_option_is_the_program() {
 #[test]
 fn a_command_reads_only_what_it_is_told_to() {
     for (line, input) in [
-        ("exec cat", Input::None),
+        ("exec cat", Input::Pipe),
         ("exec --stdin - cat", Input::Stdin),
         ("exec --stdin ./- cat", Input::File("./-".into())),
         ("exec --tty cat", Input::Terminal),

@@ -5,7 +5,7 @@
 mod common;
 
 use std::ffi::{OsStr, OsString};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Seek, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -52,6 +52,18 @@ fn much_input_and_output_pass_through_unchanged() {
     // What is not read is not waited for.
     run(&mut exec(&world, ["--stdin", "-", "true"]), &data).ok();
     run(&mut exec(&world, ["--stdin", "/dev/zero", "head", "-c", "5"]), b"").ok();
+}
+
+#[test]
+fn a_pipe_is_read_without_being_asked_for_and_a_file_is_not() {
+    let world = world();
+    assert_eq!(run(&mut exec(&world, ["cat"]), b"piped").ok().text(), "piped");
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(b"lines of a loop").unwrap();
+    file.rewind().unwrap();
+    let out = exec(&world, ["cat"]).stdin(file.try_clone().unwrap()).output().unwrap();
+    assert!(out.status.success() && out.stdout.is_empty());
+    assert_eq!(file.stream_position().unwrap(), 0);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 mod commands;
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -16,6 +17,8 @@ use ft_protocol::exec::Stream;
 use ft_protocol::wire::Message;
 use ft_protocol::wire::message::Stat;
 use ft_tests::peer::RawPeer;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 #[tokio::test]
 async fn a_limit_of_output_is_exact_and_said() {
@@ -83,13 +86,20 @@ async fn a_start_that_hangs_can_be_cancelled() {
     assert_eq!(peer.status(2, Stat::default()).await, Status::Ok);
 }
 
-/// Waits until no process of this number runs. (A zombie would still be there.)
-async fn gone(pid: &str) {
-    let end = Instant::now() + PATIENCE;
-    while Path::new("/proc").join(pid).exists() {
-        assert!(Instant::now() < end, "process {pid} lives on");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+/// Waits until these processes have ended.
+async fn ended(processes: Vec<OwnedFd>) {
+    let waiting = tokio::task::spawn_blocking(move || {
+        for process in &processes {
+            let wait = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
+            let ended = poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&wait)).unwrap();
+            assert_eq!(ended, 1, "a process lives on");
+        }
+    });
+    waiting.await.unwrap();
+}
+
+fn hold(pid: &str) -> OwnedFd {
+    pidfd_open(Pid::from_raw(pid.parse().unwrap()).unwrap(), PidfdFlags::empty()).unwrap()
 }
 
 /// Numbers of three processes, one of them in a session of its own, that wait for ever.
@@ -111,10 +121,9 @@ async fn tree(peer: &mut RawPeer) -> Vec<String> {
 async fn a_client_that_goes_takes_the_whole_tree_along() {
     let (_server, mut peer) = start().await;
     let pids = tree(&mut peer).await;
+    let processes = pids.iter().map(|pid| hold(pid)).collect();
     drop(peer);
-    for pid in &pids {
-        gone(pid).await;
-    }
+    ended(processes).await;
 }
 
 /// Processes whose command line holds this.
@@ -164,10 +173,9 @@ async fn clients_that_go_again_and_again_leave_nothing_behind() {
 async fn a_server_that_stops_takes_the_whole_tree_along() {
     let (server, mut peer) = start().await;
     let pids = tree(&mut peer).await;
+    let processes = pids.iter().map(|pid| hold(pid)).collect();
     drop(server);
-    for pid in &pids {
-        gone(pid).await;
-    }
+    ended(processes).await;
 }
 
 #[tokio::test]

@@ -20,8 +20,8 @@ host is never among the words: it is that of -H, or the default host. Words arri
 at them. The program runs in the root of the account, with the environment that the server gives it. An account \
 that may run named commands only has to write the program with its full path.
 
-Standard input, a pipe too, is not read without --stdin or --tty, so exec may stand in a loop that reads lines. \
-With --tty, '~.' at the beginning of a line leaves a session that hangs, and '~~' is a '~'.
+The program reads what is piped into this one; any other standard input only with '--stdin -'. In a loop that reads \
+its lines from a pipe, exec is given '< /dev/null', as ssh is given -n. With --tty, '~.' at the beginning of a line leaves a session that hangs, and '~~' is a '~'.
 
 Ctrl-C, a closed standard output, a lost connection and a deadline end the program and all that it started. \
 --timeout counts only where it is given for this command (or by FTCLIENT_TIMEOUT).
@@ -32,7 +32,7 @@ else that went wrong, with the cause on standard error.
 Examples:
   ftclient exec -H nas df -h
   ftclient exec --shell 'du -s * | sort -n'
-  tar c src | ftclient exec --stdin - --cwd backup tar x
+  tar c src | ftclient exec --cwd backup tar x
   ftclient exec --tty htop"
 )]
 pub(super) struct ExecArgs {
@@ -42,7 +42,7 @@ pub(super) struct ExecArgs {
     /// Run a line, quoted as one word, with the shell of the account instead; a grant of its own
     #[arg(long, value_name = "LINE", conflicts_with = "argv")]
     shell: Option<OsString>,
-    /// What the program reads: a file, or '-' for standard input [default: nothing]
+    /// What the program reads: a file, or '-' for standard input [default: standard input where it is a pipe]
     #[arg(long, value_name = "FILE", conflicts_with = "tty", value_hint = ValueHint::FilePath)]
     stdin: Option<PathBuf>,
     /// Give the program a terminal, which is this one
@@ -74,7 +74,9 @@ pub struct ExecPlan {
 pub enum Input {
     /// Nothing.
     None,
-    /// Standard input.
+    /// Standard input where it is a pipe, otherwise nothing.
+    Pipe,
+    /// Standard input, whatever it is.
     Stdin,
     /// A file.
     File(PathBuf),
@@ -98,7 +100,9 @@ impl ExecArgs {
         };
         let input = match self.stdin {
             _ if self.tty => Input::Terminal,
-            None => Input::None,
+            // That of the shell are its lines.
+            None if hosts.here.is_some() => Input::None,
+            None => Input::Pipe,
             Some(file) if file.as_os_str() == "-" => Input::Stdin,
             Some(file) => Input::File(hosts.local(file.as_os_str())),
         };

@@ -7,11 +7,14 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::future::pending;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Instant;
 
 use ft_protocol::Error;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, fstat};
 use rustix::process::Signal;
 use tokio::io::AsyncRead;
 use tokio::signal::unix::{SignalKind, signal};
@@ -210,13 +213,22 @@ fn input(from: &From, left: &CancellationToken) -> Result<Option<Reader>, Failed
     let stdin = || Input::new(&io::stdin()).map_err(|error| local("read standard input", &error));
     Ok(Some(match from {
         From::None => return Ok(None),
-        From::Stdin => Box::new(stdin()?),
+        From::Pipe if !is_open_pipe(&io::stdin()) => return Ok(None),
+        From::Pipe | From::Stdin => Box::new(stdin()?),
         From::Terminal => Box::new(Escapes::new(stdin()?, left.clone())),
         From::File(path) => {
             let opened = File::open(path).and_then(|file| Input::new(&file));
             Box::new(opened.map_err(|error| local(&format!("read {}", path.display()), &error))?)
         }
     }))
+}
+
+/// Whether something may still come through a pipe. cron(8) hands its programs one that is closed already.
+fn is_open_pipe(fd: &impl AsFd) -> bool {
+    let is_pipe = fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo);
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut polled = [PollFd::new(fd, PollFlags::IN)];
+    is_pipe && poll(&mut polled, Some(&now)).is_ok() && polled.iter().all(|fd| fd.revents() != PollFlags::HUP)
 }
 
 fn local(doing: &str, error: &io::Error) -> Failed {

@@ -144,14 +144,14 @@ async fn work(context: &Context, server: &mut Server, plan: Plan) -> Result<Exit
         Plan::Mkdir(plan) => remote::mkdir(context, server, plan).await,
         Plan::Rm(plan) => remote::rm(context, server, plan).await,
         Plan::Mv(plan) => remote::mv(context, server, plan).await,
-        // Carried out elsewhere.
+        // Carried out elsewhere, so this is a mistake of ours and no success.
         Plan::Exec(_)
         | Plan::Shell
         | Plan::Join(_)
         | Plan::Trust(_)
         | Plan::Key
         | Plan::Completions(_)
-        | Plan::Man(_) => Ok(Exit::Ok),
+        | Plan::Man(_) => Err(Failed::new(Exit::Failure, "internal error: no server carries this out")),
     }
 }
 
@@ -161,20 +161,28 @@ struct Failed {
     exit: Exit,
     message: String,
     retry_safe: bool,
-    /// It is about the way to the server, and says so: neither host nor file belong before it.
-    stands_alone: bool,
-    /// It is about a local file.
-    here: bool,
+    about: About,
+}
+
+/// What a failure is about, so what belongs before its words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum About {
+    /// Something on the server: host and file.
+    Server,
+    /// A file of this end: for a person no host.
+    Here,
+    /// The way to the server, or what the words themselves say: neither.
+    Itself,
 }
 
 impl Failed {
     fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), retry_safe: true, stands_alone: false, here: false }
+        Self { exit, message: message.into(), retry_safe: true, about: About::Server }
     }
 
     /// As [`Failed::new`], with neither host nor file before it.
     fn alone(exit: Exit, message: impl Into<String>) -> Self {
-        Self { stands_alone: true, ..Self::new(exit, message) }
+        Self { about: About::Itself, ..Self::new(exit, message) }
     }
 
     /// Says it, so that only the exit code is left.
@@ -187,14 +195,14 @@ impl Failed {
         if self.message.is_empty() {
             return;
         }
-        let (host, path) = if self.stands_alone { (None, None) } else { (host, path) };
+        let (host, path) = if self.about == About::Itself { (None, None) } else { (host, path) };
         let report = ErrorReport {
             host,
             path,
             exit: self.exit,
             message: &self.message,
             retry_safe: self.retry_safe,
-            here: self.here,
+            here: self.about == About::Here,
         };
         // There is nowhere left to complain to.
         let _ = output.error(&report);
@@ -211,8 +219,10 @@ impl From<ClientError> for Failed {
             exit,
             message: reason(&error),
             retry_safe: error.is_retry_safe(),
-            stands_alone: matches!(error, ClientError::Untrusted(_) | ClientError::Via(_)),
-            here: false,
+            about: match error {
+                ClientError::Untrusted(_) | ClientError::Via(_) => About::Itself,
+                _ => About::Server,
+            },
         }
     }
 }

@@ -11,7 +11,7 @@ use ft_protocol::{Error, RemotePath, Status};
 use tokio::time::interval;
 
 use super::context::Context;
-use super::{Failed, ends_the_job};
+use super::{About, Failed, ends_the_job};
 use crate::cli::globals::{TransferArgs, TransferSettings};
 use crate::cli::values::DigestChoice;
 use crate::client::{ClientError, TransferOptions};
@@ -160,7 +160,10 @@ impl<'a> Run<'a> {
         let ended = ends_the_job(&error);
         // Of a put, what fails here is the local file.
         let here = self.action == "put" && matches!(&error, ClientError::Protocol(Error::Local(_)));
-        let failed = Failed { here, ..Failed::from(error) };
+        let mut failed = Failed::from(error);
+        if here {
+            failed.about = About::Here;
+        }
         failed.report(&self.context.output, Some(&self.host), Some(path));
         self.summary.failed += 1;
         if ended {
