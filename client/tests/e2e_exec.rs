@@ -167,16 +167,18 @@ fn a_login_that_is_refused_runs_nothing() {
 }
 
 #[test]
-fn a_loop_that_reads_lines_keeps_them() {
+fn a_loop_that_reads_lines_of_a_file_keeps_them() {
     let fake = Fake::new(running(vec![stdout(b"x"), exit(0, 0)], End::default()));
+    fake.world.keep("lines", b"1\n2\n3\n");
     let exec = fake.command(&["true"]);
     let mut shell = Command::new("sh");
     shell
-        .args(["-c", "while read line; do \"$@\"; done", "sh"])
+        .args(["-c", "lines=$1; shift; while read line; do \"$@\"; done < \"$lines\"", "sh"])
+        .arg(fake.world.local("lines"))
         .arg(exec.get_program())
         .args(exec.get_args());
     shell.env("HOME", fake.world.home());
-    let ran = run(&mut shell, b"1\n2\n3\n").ok();
+    let ran = run(&mut shell, b"").ok();
     assert_eq!(ran.text(), "xxx");
 }
 
