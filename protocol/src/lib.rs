@@ -14,6 +14,7 @@ pub mod exit;
 pub mod fs;
 pub mod path;
 pub mod transfer;
+pub mod tree;
 pub mod wire;
 
 pub use error::{Error, Failure, Result, Status};
