@@ -145,7 +145,9 @@ async fn work(context: &Context, server: &mut Server, plan: Plan) -> Result<Exit
         Plan::Rm(plan) => remote::rm(context, server, plan).await,
         Plan::Mv(plan) => remote::mv(context, server, plan).await,
         // Carried out elsewhere, so this is a mistake of ours and no success.
-        Plan::Exec(_)
+        Plan::Sync(_)
+        | Plan::Check(_)
+        | Plan::Exec(_)
         | Plan::Shell
         | Plan::Join(_)
         | Plan::Trust(_)
