@@ -4,13 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ft_protocol::digest::{Algorithm, Hash};
-use ft_protocol::fs::{Kind, Mtime};
+use ft_protocol::fs::{Filter, Kind, Mtime, Names};
 use ft_protocol::tree::Action;
 use ft_protocol::{Error, Failure, RemotePath, Status};
 
 use super::{Client, Result};
-
-pub use standin::{Filter, Names, Rule};
 
 /// How a tree is transferred.
 #[derive(Clone)]
@@ -157,43 +155,4 @@ impl Client {
 
 fn unsupported() -> super::ClientError {
     Error::local(Status::Unsupported, "trees are not transferred by this build").into()
-}
-
-mod standin {
-    use ft_protocol::{RemotePath, Result};
-
-    /// What is left out.
-    #[derive(Debug, Clone, Default)]
-    pub struct Filter;
-
-    /// One pattern.
-    #[derive(Debug, Clone, PartialEq, Eq)]
-    pub struct Rule {
-        /// Takes part.
-        pub include: bool,
-        /// In gitignore's syntax.
-        pub pattern: Vec<u8>,
-    }
-
-    /// The only names that take part.
-    #[derive(Debug, Clone, Default)]
-    pub struct Names;
-
-    impl Filter {
-        /// Of rules.
-        pub fn new(_: Vec<Rule>) -> Result<Filter> {
-            Ok(Filter)
-        }
-        /// Whether this path is left out.
-        pub fn excludes(&self, _: &RemotePath, _: bool) -> bool {
-            false
-        }
-    }
-
-    impl Names {
-        /// Of paths.
-        pub fn new(_: Vec<RemotePath>) -> Names {
-            Names
-        }
-    }
 }
