@@ -10,7 +10,7 @@ mod event;
 mod text;
 
 pub use event::{Event, JsonDigest, JsonPath};
-pub use text::{Entry, EntryKind, human_bytes, human_duration, human_rate, reason, sum_line};
+pub use text::{Entry, EntryKind, grouped, human_bytes, human_duration, human_rate, reason, sum_line};
 
 use crate::client::Ended;
 use crate::exit::Exit;

@@ -20,6 +20,11 @@ pub enum Event {
         bytes_total: Option<u64>,
         files_done: u64,
         files_total: Option<u64>,
+        /// While the totals are not known: what was found so far.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        bytes_found: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        files_found: Option<u64>,
         eta_s: Option<u64>,
     },
     /// A file arrived, or was hashed (`action` `sum`).
