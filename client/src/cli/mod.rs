@@ -241,7 +241,14 @@ fn resolve(cli: Cli, explicit_host: Option<HostSpec>) -> Result<Invocation, Usag
         Verb::Get(args) => Plan::Get(args.plan(&mut hosts)?),
         Verb::Put(args) => Plan::Put(args.plan(&mut hosts)?),
         Verb::Sync(args) => Plan::Sync(args.plan(&mut hosts)?),
-        Verb::Check(args) => Plan::Check(args.plan(&mut hosts)?),
+        Verb::Check(args) => {
+            let plan = args.plan(&mut hosts)?;
+            if matches!(plan, CheckPlan::Receipt { .. }) {
+                // A typed host goes before that of the receipt, which goes before that of the environment.
+                hosts.named = hosts.explicit.take();
+            }
+            Plan::Check(plan)
+        }
         Verb::Ls(args) => Plan::Ls(args.plan(&mut hosts)?),
         Verb::Stat(args) => Plan::Stat(args.plan(&mut hosts)?),
         Verb::Sum(args) => Plan::Sum(args.plan(&mut hosts)?),
