@@ -1,6 +1,6 @@
 //! Many small files at once: written, synced together, renamed, and only then reported.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::AsFd;
 use std::sync::OnceLock;
 
@@ -11,6 +11,9 @@ use super::commit::{Commit, Committed, Ready, fsync, give_name, replaceable, syn
 use super::dir::Dir;
 use super::failed;
 use crate::error::{Error, Failure, Result, Status};
+
+/// More directories than this on one file system are synced with it.
+const FEW_DIRS: usize = 2;
 
 /// One complete file of a batch.
 #[derive(Debug)]
@@ -39,14 +42,7 @@ pub fn commit_all(batch: Vec<Complete>) -> Vec<Result<Committed>> {
     sync_files(&mut pending);
     let published: Vec<Result<(Dir, Committed)>> =
         pending.into_iter().map(|pending| pending?.publish()).collect();
-    let mut dirs = SyncedDirs::of(&published);
-    published
-        .into_iter()
-        .map(|published| {
-            let (dir, committed) = published?;
-            dirs.sync(&dir).map(|()| committed).map_err(Error::Local)
-        })
-        .collect()
+    sync_dirs(published)
 }
 
 impl Dir {
@@ -120,19 +116,19 @@ pub(super) fn taken_away(dir: &Dir, target: &[u8]) -> Error {
 
 /// Syncs the files that are ready; those of a file system whose sync failed become errors.
 fn sync_files(batch: &mut [Result<Pending>]) {
-    let device = |pending: &Pending| pending.dir().meta().map(|meta| meta.dev);
+    let mut places = Places::default();
     // Only files that are still open can be synced alone.
     let mut open_on: HashMap<u64, usize> = HashMap::new();
     for pending in batch.iter().flatten() {
-        if let (Pending::Open(_), Ok(dev)) = (pending, device(pending)) {
+        if let (Pending::Open(_), Ok((dev, _))) = (pending, places.of(pending.dir())) {
             *open_on.entry(dev).or_default() += 1;
         }
     }
     let mut whole: HashMap<u64, Result<(), Errno>> = HashMap::new();
     for slot in batch.iter_mut() {
         let Ok(pending) = slot else { continue };
-        let dev = match device(pending) {
-            Ok(dev) => dev,
+        let dev = match places.of(pending.dir()) {
+            Ok((dev, _)) => dev,
             Err(error) => {
                 *slot = Err(error);
                 continue;
@@ -152,39 +148,50 @@ fn sync_files(batch: &mut [Result<Pending>]) {
     }
 }
 
-/// Directories whose new names are durable: one by one where they are few, else with their whole file system,
-/// because each fsync may flush the disk's cache.
-struct SyncedDirs {
-    dirs_on: HashMap<u64, Vec<u64>>,
-    done: HashMap<(u64, Option<u64>), Result<(), Failure>>,
+/// Syncs the directories with new names: one by one where they are few, else with their whole file system, because
+/// each fsync may flush the disk's cache. Files whose new name may not last become errors.
+fn sync_dirs(published: Vec<Result<(Dir, Committed)>>) -> Vec<Result<Committed>> {
+    let mut places = Places::default();
+    let mut dirs_on: HashMap<u64, HashSet<u64>> = HashMap::new();
+    for (dir, _) in published.iter().flatten() {
+        if let Ok((dev, ino)) = places.of(dir) {
+            dirs_on.entry(dev).or_default().insert(ino);
+        }
+    }
+    let is_few = |dev| dirs_on.get(&dev).is_none_or(|dirs| dirs.len() <= FEW_DIRS);
+    let mut synced: HashMap<(u64, Option<u64>), Result<(), Failure>> = HashMap::new();
+    let mut sync = |dir: &Dir| {
+        let (dev, ino) = places.of(dir)?;
+        let (key, sync): (_, fn(&Dir) -> Result<()>) = match is_few(dev) || !syncfs_reports() {
+            true => ((dev, Some(ino)), sync_dir),
+            false => ((dev, None), Dir::sync_all),
+        };
+        let synced = synced.entry(key).or_insert_with(|| sync(dir).map_err(|error| error.failure()));
+        synced.clone().map_err(Error::Local)
+    };
+    published
+        .into_iter()
+        .map(|published| published.and_then(|(dir, committed)| sync(&dir).map(|()| committed)))
+        .collect()
 }
 
-/// More directories than this on one file system are synced with it.
-const FEW_DIRS: usize = 2;
+/// Device and inode of directories. Files come directory by directory, so the last one is remembered.
+#[derive(Default)]
+struct Places {
+    last: Option<(Dir, (u64, u64))>,
+}
 
-impl SyncedDirs {
-    fn of(published: &[Result<(Dir, Committed)>]) -> SyncedDirs {
-        let mut dirs_on: HashMap<u64, Vec<u64>> = HashMap::new();
-        for (dir, _) in published.iter().flatten() {
-            if let Ok(meta) = dir.meta() {
-                let seen = dirs_on.entry(meta.dev).or_default();
-                // Files come directory by directory.
-                if seen.len() <= FEW_DIRS && !seen.contains(&meta.ino) {
-                    seen.push(meta.ino);
-                }
-            }
+impl Places {
+    fn of(&mut self, dir: &Dir) -> Result<(u64, u64)> {
+        if let Some((last, place)) = &self.last
+            && last.is(dir)
+        {
+            return Ok(*place);
         }
-        SyncedDirs { dirs_on, done: HashMap::new() }
-    }
-
-    fn sync(&mut self, dir: &Dir) -> Result<(), Failure> {
-        let meta = dir.meta().map_err(|error| error.failure())?;
-        let few = self.dirs_on.get(&meta.dev).is_none_or(|dirs| dirs.len() <= FEW_DIRS);
-        let (key, sync): (_, fn(&Dir) -> Result<()>) = match few || !syncfs_reports() {
-            true => ((meta.dev, Some(meta.ino)), sync_dir),
-            false => ((meta.dev, None), Dir::sync_all),
-        };
-        self.done.entry(key).or_insert_with(|| sync(dir).map_err(|error| error.failure())).clone()
+        let meta = dir.meta()?;
+        let place = (meta.dev, meta.ino);
+        self.last = Some((dir.clone(), place));
+        Ok(place)
     }
 }
 
