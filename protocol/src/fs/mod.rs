@@ -12,11 +12,17 @@
 //! - `filter`: what a tree leaves out ([`Filter`]) · `names`: what it is limited to ([`Names`])
 //! - `walk`: a tree, depth-first and in order ([`Walk`]) · `listing`: the names of one directory of it
 //! - `remove`: recursive removal that never follows a link
-//! - `lock`: which staging files are in use, and sweeping the others
+//! - `lock`: which staging files are in use, and sweeping the others; one run at a time ([`DirLock`])
 //! - `staged`: a file under construction ([`Staged`])
-//! - `commit`: from complete to visible and durable ([`Staged::commit`], [`commit_all`])
+//! - `closed`: a small complete file that needs no descriptor ([`Closed`])
+//! - `commit`: from complete to visible and durable ([`Staged::commit`]) · `batch`: many at once ([`commit_all`])
+//! - `attributes`: mode and time of what is there · `backup`: what would be overwritten is kept
 
+mod attributes;
+mod backup;
+mod batch;
 mod beneath;
+mod closed;
 mod commit;
 mod dir;
 mod filter;
@@ -29,6 +35,8 @@ mod root;
 mod staged;
 mod walk;
 
+#[cfg(test)]
+mod batch_tests;
 #[cfg(test)]
 mod escape_tests;
 #[cfg(test)]
@@ -46,10 +54,13 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Status};
 
+pub use batch::{Complete, commit_all};
 pub use beneath::Links;
-pub use commit::{Commit, CommitOptions, Committed, ModeRule, commit_all};
+pub use closed::Closed;
+pub use commit::{Commit, CommitOptions, Committed, ModeRule};
 pub use dir::{Dir, MAX_ENTRIES};
 pub use filter::{Filter, MAX_FILTER, MAX_RULES, Rule};
+pub use lock::DirLock;
 pub use meta::{Entry, Kind, Meta, Mtime};
 pub use names::{MAX_NAMES_BYTES, Names};
 pub use remove::MAX_LEVELS;

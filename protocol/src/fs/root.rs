@@ -50,21 +50,15 @@ impl Root {
         regular(self.at(path, READ_FILE, links)?, || path.to_string())
     }
 
-    /// Holds a directory beneath.
+    /// Holds a directory beneath. The root too is opened anew: of writes that were lost the kernel tells each
+    /// descriptor once ([`Dir::sync_all`]), so operations do not share one.
     pub fn dir(&self, path: &RemotePath, links: Links) -> Result<Dir> {
-        if path.is_root() {
-            return Ok(self.dir.clone());
-        }
         Ok(Dir::new(self.at(path, READ_DIR, links)?, path.clone()))
     }
 
     /// This directory as a root of its own: paths are beneath it from now on, whatever it is renamed to.
     pub fn beneath(&self, path: &RemotePath, links: Links) -> Result<Root> {
-        let dir = match path.is_root() {
-            true => self.dir.clone(),
-            false => Dir::new(self.at(path, READ_DIR, links)?, RemotePath::root()),
-        };
-        Ok(Root { dir, walker: self.walker })
+        Ok(Root { dir: Dir::new(self.at(path, READ_DIR, links)?, RemotePath::root()), walker: self.walker })
     }
 
     /// Metadata; with [`Links::Refuse`] a link in last place is described itself.
