@@ -8,7 +8,7 @@ use ft_protocol::auth::Rights;
 use ft_protocol::digest::Algorithm;
 use ft_protocol::fs::{DirLock, Filter, Kind, Links, Names, Root};
 use ft_protocol::tree::{
-    Action, Backup, Item, OnItem, ReceiveTree, SendTree, TreeDone, TreeMeter, receive_tree, send_tree,
+    Action, Backup, Item, OnItem, Place, ReceiveTree, SendTree, TreeDone, TreeMeter, receive_tree, send_tree,
 };
 use ft_protocol::wire::Message;
 use ft_protocol::wire::frame::STREAM_CAP;
@@ -98,7 +98,7 @@ impl Client {
     ) -> Result<TreeDone> {
         let account = format!("{}@{}\0{from}", self.builder.user, self.builder.address);
         let once = Once::new(Arc::clone(&options.on_item));
-        let mut held: Option<Held> = None;
+        let held: Arc<Mutex<Option<Held>>> = Arc::default();
         let meter = Some(options.meter.bytes());
         self.repeat(Repeat::Safe, meter, async |session, attempt| {
             once.attempt(attempt);
@@ -112,16 +112,16 @@ impl Client {
             let op = session.request(request).await?;
             let outcome = async {
                 send_names(session, op, options.names.as_ref()).await?;
-                // Nothing is made here for a tree that the server does not have.
-                session.conn.rx.welcome().await?;
-                if held.is_none() {
-                    let (to, backup, options) = (to.to_owned(), backup.map(Path::to_owned), options.clone());
-                    let made = tokio::task::spawn_blocking(move || hold(&to, backup.as_deref(), &options));
-                    held = Some(made.await.unwrap_or_else(|error| Err(super::files::internal(&error)))?);
-                }
-                let place = held.as_ref().ok_or_else(|| Error::local(Status::Failed, "no destination"))?;
+                let (to, backup, how) = (to.to_owned(), backup.map(Path::to_owned), options.clone());
+                let held = Arc::clone(&held);
                 let job = ReceiveTree {
-                    root: place.tree.clone(),
+                    place: Box::new(move || {
+                        let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+                        if held.is_none() {
+                            *held = Some(hold(&to, backup.as_deref(), &how)?);
+                        }
+                        Ok(held.as_ref().map(|held| held.place.clone()).unwrap_or_default())
+                    }),
                     account: account.clone(),
                     rights: Rights::WRITE.union(Rights::DELETE),
                     algorithm: options.digest,
@@ -132,7 +132,6 @@ impl Client {
                     resume: options.resume,
                     quick: options.quick,
                     delete: options.delete,
-                    backup: place.backup.clone(),
                     dry_run: options.dry_run,
                     filter: options.filter.clone(),
                     rate: options.rate,
@@ -159,6 +158,11 @@ impl Client {
         backup: Option<&RemotePath>,
         options: &TreeOptions,
     ) -> Result<TreeDone> {
+        if let Some(backup) = backup.filter(|backup| to.starts_with(backup)) {
+            let message =
+                format!("the directory for backups '{backup}' is or holds '{to}'; name another one");
+            return Err(Error::local(Status::Invalid, message).into());
+        }
         let once = Once::new(Arc::clone(&options.on_item));
         let meter = Some(options.meter.bytes());
         self.repeat(Repeat::Safe, meter, async |session, attempt| {
@@ -212,9 +216,7 @@ async fn send_names(session: &Session, op: u32, names: Option<&Names>) -> ft_pro
 
 /// A local destination, and the lock that keeps other runs away.
 struct Held {
-    /// `None` where a dry run would make it.
-    tree: Option<Root>,
-    backup: Option<Backup>,
+    place: Place,
     _lock: Option<DirLock>,
 }
 
@@ -230,7 +232,7 @@ fn hold(to: &Path, backup: Option<&Path>, options: &TreeOptions) -> ft_protocol:
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             if options.dry_run {
-                return Ok(Held { tree: None, backup: None, _lock: None });
+                return Ok(Held { place: Place::default(), _lock: None });
             }
             make_dir(to, options.parents)?;
         }
@@ -238,7 +240,7 @@ fn hold(to: &Path, backup: Option<&Path>, options: &TreeOptions) -> ft_protocol:
     }
     let tree = Root::open(to)?;
     if options.dry_run {
-        return Ok(Held { tree: Some(tree), backup: None, _lock: None });
+        return Ok(Held { place: Place { root: Some(tree), backup: None }, _lock: None });
     }
     let lock =
         tree.dir(&RemotePath::root(), Links::Refuse)?.lock().map_err(|error| match error.status() {
@@ -249,7 +251,7 @@ fn hold(to: &Path, backup: Option<&Path>, options: &TreeOptions) -> ft_protocol:
             _ => error,
         })?;
     let backup = backup.map(|backup| keep_in(backup, to)).transpose()?;
-    Ok(Held { tree: Some(tree), backup, _lock: Some(lock) })
+    Ok(Held { place: Place { root: Some(tree), backup }, _lock: Some(lock) })
 }
 
 /// The directory survives a power cut: so does its name in the one above.

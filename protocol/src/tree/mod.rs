@@ -39,7 +39,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use descent::Descent;
-pub use receive::{Backup, ReceiveTree, receive_tree};
+pub use receive::{Backup, OpenPlace, Place, ReceiveTree, receive_tree};
 pub use send::{SendTree, send_tree};
 
 use crate::digest::Hash;
