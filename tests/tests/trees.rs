@@ -12,7 +12,7 @@ use ft_protocol::{RemotePath, Status};
 use ft_tests::content::pattern;
 use ft_tests::server::{TestServer, USER};
 use ft_tests::tree::{contents, plant, seen};
-use ftclient::{Client, TreeOptions};
+use ftclient::{CheckOptions, Client, TreeOptions};
 
 async fn client(server: &TestServer) -> Client {
     let builder = Client::builder(&server.address().to_string()).unwrap();
@@ -312,6 +312,58 @@ async fn what_is_no_directory_is_said_to_be_none() {
     let parents = TreeOptions { parents: true, ..syncing() };
     client.put_tree(&target, &remote("no/where"), None, &parents).await.unwrap();
     assert!(server.root().join("no/where").is_dir());
+}
+
+#[tokio::test]
+async fn a_comparison_finds_every_difference_and_moves_nothing() {
+    let server = TestServer::start().await;
+    let place = tempfile::tempdir().unwrap();
+    let source = place.path().join("source");
+    plant(&source);
+    let mut client = client(&server).await;
+    client.put_tree(&source, &remote("copy"), None, &preserving()).await.unwrap();
+    let compare = || {
+        let (options, items) = noting(TreeOptions::default());
+        let (digest, meter) = (options.digest, Arc::default());
+        let (filter, names) = (options.filter, None);
+        (CheckOptions { filter, names, digest, meter, on_item: options.on_item }, items)
+    };
+    let (options, items) = compare();
+    assert_eq!(client.check_tree(&source, &remote("copy"), &options).await.unwrap(), 0);
+    let all = seen(&source).values().filter(|seen| seen.mode & 0o170_000 != 0o040_000).count();
+    let told = lines(&items);
+    assert_eq!(told.len(), all);
+    assert!(told.iter().all(|(action, _)| *action == Action::Equal), "{told:?}");
+
+    let copy = server.root().join("copy");
+    let mut large = fs::read(copy.join("large")).unwrap();
+    *large.last_mut().unwrap() ^= 1;
+    fs::write(copy.join("large"), large).unwrap();
+    fs::write(copy.join("a.txt"), "longer than it was").unwrap();
+    fs::remove_dir_all(copy.join("sub/deeper")).unwrap();
+    fs::remove_file(copy.join("link")).unwrap();
+    symlink("other", copy.join("link")).unwrap();
+    fs::remove_file(copy.join("z")).unwrap();
+    fs::create_dir(copy.join("z")).unwrap();
+    fs::write(copy.join("z/only"), "there").unwrap();
+    fs::write(copy.join("sub/zz"), "there").unwrap();
+    let (options, items) = compare();
+    client.check_tree(&source, &remote("copy"), &options).await.unwrap();
+    let mut told = lines(&items);
+    told.retain(|(action, _)| *action != Action::Equal);
+    let expected = [
+        (Action::Replaced, "a.txt"),
+        (Action::Replaced, "large"),
+        (Action::Replaced, "link"),
+        (Action::Deleted, "sub/deeper"),
+        (Action::Deleted, "sub/deeper/deepest"),
+        (Action::Deleted, "sub/deeper/deepest/three"),
+        (Action::Deleted, "sub/deeper/two"),
+        (Action::Created, "sub/zz"),
+        (Action::Replaced, "z"),
+        (Action::Created, "z/only"),
+    ];
+    assert_eq!(told, expected.map(|(action, path)| (action, path.to_owned())));
 }
 
 fn md5(data: &[u8]) -> String {
