@@ -24,3 +24,4 @@ mod pin;
 pub mod proxy;
 pub mod seed;
 pub mod server;
+pub mod tree;
