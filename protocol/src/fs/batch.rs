@@ -1,7 +1,6 @@
 //! Many small files at once: written, synced together, renamed, and only then reported.
 
 use std::collections::{HashMap, HashSet};
-use std::os::fd::AsFd;
 use std::sync::OnceLock;
 
 use rustix::io::Errno;
@@ -48,10 +47,10 @@ pub fn commit_all(batch: Vec<Complete>) -> Vec<Result<Committed>> {
 impl Dir {
     /// syncfs(2): makes everything durable that was written to the file system that this directory is on.
     ///
-    /// The kernel reports each lost write once for a descriptor: ask through a directory that this operation opened
-    /// before it wrote, and shares with no other.
+    /// The kernel tells each descriptor once that a write was lost: ask through a directory that this operation opened
+    /// before it wrote, and shares with no other. Where it has failed once, it fails for ever.
     pub fn sync_all(&self) -> Result<()> {
-        syncfs(self).map_err(|errno| failed("sync the file system of", self.path(), errno))
+        self.sync_file_system().map_err(|errno| failed("sync the file system of", self.path(), errno))
     }
 }
 
@@ -140,7 +139,7 @@ fn sync_files(batch: &mut [Result<Pending>]) {
             }
             // Synced when it was written.
             Pending::Closed { .. } if !syncfs_reports() => Ok(()),
-            _ => *whole.entry(dev).or_insert_with(|| syncfs(pending.dir())),
+            _ => *whole.entry(dev).or_insert_with(|| pending.dir().sync_file_system()),
         };
         if let Err(errno) = synced {
             *slot = Err(pending.lost(errno));
@@ -193,11 +192,6 @@ impl Places {
         self.last = Some((dir.clone(), place));
         Ok(place)
     }
-}
-
-fn syncfs(dir: &Dir) -> Result<(), Errno> {
-    fail::fail_point!("fs::syncfs", |_| Err(Errno::IO));
-    rustix::fs::syncfs(dir.as_fd())
 }
 
 /// syncfs(2): "In mainline kernel versions prior to Linux 5.8, syncfs() will fail only when passed a bad

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -29,12 +29,14 @@ pub struct Dir {
 struct Held {
     fd: OwnedFd,
     path: RemotePath,
+    /// The first failure of a syncfs(2) through `fd`.
+    lost: OnceLock<Errno>,
 }
 
 impl Dir {
     /// A directory opened with [`READ_DIR`]; `path` is for messages.
     pub(super) fn new(fd: OwnedFd, path: RemotePath) -> Dir {
-        Dir { held: Arc::new(Held { fd, path }) }
+        Dir { held: Arc::new(Held { fd, path, lost: OnceLock::new() }) }
     }
 
     /// Where the directory was found, beneath the root.
@@ -50,6 +52,15 @@ impl Dir {
     /// True where both are clones of one value, and so one descriptor.
     pub(super) fn is(&self, other: &Dir) -> bool {
         Arc::ptr_eq(&self.held, &other.held)
+    }
+
+    /// syncfs(2) through this descriptor; after a failure it never succeeds again. The kernel tells a descriptor once
+    /// that a write was lost, and it may be one of the next batch, which is written while this one is synced.
+    pub(super) fn sync_file_system(&self) -> Result<(), Errno> {
+        match self.held.lost.get() {
+            Some(errno) => Err(*errno),
+            None => syncfs(&self.held.fd).map_err(|errno| *self.held.lost.get_or_init(|| errno)),
+        }
     }
 
     /// What stands under `name`; `None` where nothing does.
@@ -165,6 +176,11 @@ impl AsFd for Dir {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.held.fd.as_fd()
     }
+}
+
+fn syncfs(fd: &OwnedFd) -> Result<(), Errno> {
+    fail::fail_point!("fs::syncfs", |_| Err(Errno::IO));
+    rustix::fs::syncfs(fd)
 }
 
 /// The file behind `fd`, if it is a regular one.
