@@ -33,9 +33,9 @@ pub enum Complete {
 /// Commits many small files with one syncfs(2) for each file system where the kernel reports its errors
 /// (Linux ≥ 5.8), which is several times faster than an fsync each. One result for each file, in order.
 ///
-/// Files come in the order in which they were begun: the first one's directory, which must be older than all writes
-/// of the batch, is asked whether any was lost. The kernel says so once for each descriptor, so this operation has
-/// opened it itself ([`super::Root::dir`], [`Dir::dir`]).
+/// The kernel tells each descriptor once which writes were lost since it was opened. So the oldest directory of the
+/// batch is asked, which is older than all its writes; this operation has opened it itself ([`super::Root::dir`],
+/// [`Dir::dir`]).
 pub fn commit_all(batch: Vec<Complete>) -> Vec<Result<Committed>> {
     let mut pending: Vec<Result<Pending>> = batch.into_iter().map(Pending::new).collect();
     sync_files(&mut pending);
@@ -116,12 +116,17 @@ pub(super) fn taken_away(dir: &Dir, target: &[u8]) -> Error {
 /// Syncs the files that are ready; those of a file system whose sync failed become errors.
 fn sync_files(batch: &mut [Result<Pending>]) {
     let mut places = Places::default();
+    let mut oldest_on: HashMap<u64, Dir> = HashMap::new();
     // Only files that are still open can be synced alone.
     let mut open_on: HashMap<u64, usize> = HashMap::new();
     for pending in batch.iter().flatten() {
-        if let (Pending::Open(_), Ok((dev, _))) = (pending, places.of(pending.dir())) {
-            *open_on.entry(dev).or_default() += 1;
+        let dir = pending.dir();
+        let Ok((dev, _)) = places.of(dir) else { continue };
+        let oldest = oldest_on.entry(dev).or_insert_with(|| dir.clone());
+        if dir.is_older_than(oldest) {
+            *oldest = dir.clone();
         }
+        *open_on.entry(dev).or_default() += usize::from(matches!(pending, Pending::Open(_)));
     }
     let mut whole: HashMap<u64, Result<(), Errno>> = HashMap::new();
     for slot in batch.iter_mut() {
@@ -133,13 +138,15 @@ fn sync_files(batch: &mut [Result<Pending>]) {
                 continue;
             }
         };
-        let synced = match pending {
+        let synced = match &*pending {
             Pending::Open(ready) if !syncfs_reports() || open_on.get(&dev) == Some(&1) => {
                 fsync(&ready.commit.staged)
             }
             // Synced when it was written.
             Pending::Closed { .. } if !syncfs_reports() => Ok(()),
-            _ => *whole.entry(dev).or_insert_with(|| pending.dir().sync_file_system()),
+            pending => *whole
+                .entry(dev)
+                .or_insert_with(|| oldest_on.get(&dev).unwrap_or(pending.dir()).sync_file_system()),
         };
         if let Err(errno) = synced {
             *slot = Err(pending.lost(errno));

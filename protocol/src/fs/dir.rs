@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
@@ -29,6 +30,8 @@ pub struct Dir {
 struct Held {
     fd: OwnedFd,
     path: RemotePath,
+    /// Smaller than that of every directory that was opened later.
+    turn: u64,
     /// The first failure of a syncfs(2) through `fd`.
     lost: OnceLock<Errno>,
 }
@@ -36,7 +39,9 @@ struct Held {
 impl Dir {
     /// A directory opened with [`READ_DIR`]; `path` is for messages.
     pub(super) fn new(fd: OwnedFd, path: RemotePath) -> Dir {
-        Dir { held: Arc::new(Held { fd, path, lost: OnceLock::new() }) }
+        static OPENED: AtomicU64 = AtomicU64::new(0);
+        let turn = OPENED.fetch_add(1, Ordering::Relaxed);
+        Dir { held: Arc::new(Held { fd, path, turn, lost: OnceLock::new() }) }
     }
 
     /// Where the directory was found, beneath the root.
@@ -52,6 +57,11 @@ impl Dir {
     /// True where both are clones of one value, and so one descriptor.
     pub(super) fn is(&self, other: &Dir) -> bool {
         Arc::ptr_eq(&self.held, &other.held)
+    }
+
+    /// True where this descriptor is the older one.
+    pub(super) fn is_older_than(&self, other: &Dir) -> bool {
+        self.held.turn < other.held.turn
     }
 
     /// syncfs(2) through this descriptor; after a failure it never succeeds again. The kernel tells a descriptor once
