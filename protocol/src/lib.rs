@@ -12,6 +12,7 @@ pub mod error;
 pub mod exec;
 pub mod exit;
 pub mod fs;
+pub mod glob;
 pub mod path;
 pub mod transfer;
 pub mod tree;

@@ -12,6 +12,7 @@ mod idle;
 mod login;
 mod operations;
 mod session;
+mod trees;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,7 @@ pub use exec::{Command, Control, Ended, Finished, OnStarted, Program, Size, Stre
 pub use files::{Fetched, LocalFile, PutTarget, Stored};
 pub use login::{Credential, Login};
 pub use operations::{DirEntry, EntryType, Summed};
+pub use trees::TreeOptions;
 
 use crate::retry::Backoff;
 use session::{Phase, Session};

@@ -4,12 +4,12 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, Mode, OFlags, RawMode, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::beneath::{READ_DIR, READ_FILE, explain, not_regular, open_name};
 use super::failed;
-use super::meta::{Entry, Kind, Meta, Mtime};
+use super::meta::{Entry, Kind, Meta};
 use crate::display::Escaped;
 use crate::error::{Error, Result, Status};
 use crate::path::{RemotePath, check_name, is_staging_name};
@@ -116,17 +116,6 @@ impl Dir {
         Ok(entries)
     }
 
-    /// Sets permission bits (`mode & 0o777`) and modification time of the directory itself.
-    pub fn set_meta(&self, mode: Option<u32>, mtime: Option<Mtime>) -> Result<()> {
-        if let Some(mode) = mode {
-            set_mode(&self.fd, mode).map_err(|errno| failed("set the mode of", &self.path, errno))?;
-        }
-        if let Some(mtime) = mtime {
-            set_mtime(&self.fd, mtime, || self.path.to_string())?;
-        }
-        Ok(())
-    }
-
     /// Makes names that were added, renamed or removed here survive a power cut.
     pub fn sync(&self) -> Result<()> {
         rustix::fs::fsync(&self.fd).map_err(|errno| failed("sync directory", &self.path, errno))
@@ -187,24 +176,10 @@ pub(super) fn link_target(fd: OwnedFd, shown: impl Fn() -> String) -> Result<Vec
     }
 }
 
-/// fchmod(2) with the permission bits only: never setuid, setgid or sticky.
-pub(super) fn set_mode(file: &impl AsFd, mode: u32) -> Result<(), Errno> {
-    rustix::fs::fchmod(file, Mode::from_raw_mode(RawMode::from(mode & 0o777)))
-}
-
-/// Sets the modification time and leaves the access time.
-pub(super) fn set_mtime(file: &impl AsFd, mtime: Mtime, shown: impl Fn() -> String) -> Result<()> {
-    let times = Timestamps {
-        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-        last_modification: mtime.timespec()?,
-    };
-    rustix::fs::futimens(file, &times).map_err(|errno| failed("set the time of", shown(), errno))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fs::Root;
+    use crate::fs::{Mtime, Root};
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
 

@@ -7,7 +7,8 @@ use std::os::unix::fs::FileExt;
 use rustix::fs::{AtFlags, Mode, OFlags, openat};
 use rustix::io::Errno;
 
-use super::dir::{Dir, set_mode};
+use super::attributes::set_mode;
+use super::dir::Dir;
 use super::failed;
 use super::lock::{is_named, try_lock};
 use super::meta::{Kind, Meta};
