@@ -8,7 +8,7 @@ use ft_protocol::wire::message::{
 use ft_protocol::wire::{BLOCK_LEN, Message};
 
 use crate::content::pattern;
-use crate::trees::{
+use crate::tree_wire::{
     Teller, accept, created, dir, file, given_up, keep, large, large_done, link, pack, packed, pass, piece,
     root, walked,
 };

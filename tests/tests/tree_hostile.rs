@@ -24,7 +24,7 @@ use ft_tests::peer::frame;
 use ft_tests::tree_lies::{
     A, B, Lie, large_content, lies_of_a_list, lies_of_a_receiver, lies_of_content, three_files,
 };
-use ft_tests::trees::{Teller, dir, file, given_up, large, link, pack, packed, piece, root, says, walked};
+use ft_tests::tree_wire::{Teller, dir, file, given_up, large, link, pack, packed, piece, root, says, walked};
 use ftclient::client::{Result, TreeOptions};
 use tempfile::TempDir;
 

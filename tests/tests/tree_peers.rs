@@ -16,7 +16,7 @@ use ft_tests::server::{ALL, TestServer, USER};
 use ft_tests::tree_lies::{
     A, B, Lie, large_content, lies_of_a_list, lies_of_a_receiver, lies_of_content, three_files,
 };
-use ft_tests::trees::{
+use ft_tests::tree_wire::{
     Teller, accept, created, dir, file, large, link, names_in as names, packed, put, put_to, root, says,
     tree_get, tree_put, walked,
 };

@@ -11,7 +11,7 @@ use ft_protocol::wire::message::{End, Stat, TreeGet, TreePut, Walked};
 use ft_tests::peer::RawPeer;
 use ft_tests::server::{ALL, TestServer};
 use ft_tests::tree_lies::{A, B, large_content};
-use ft_tests::trees::{
+use ft_tests::tree_wire::{
     Teller, file, given_up, names_in as names, packed, pass, put, put_to, root, says, tree_get, tree_put,
 };
 

@@ -8,7 +8,8 @@ use ft_protocol::auth::Rights;
 use ft_protocol::digest::Algorithm;
 use ft_protocol::fs::{DirLock, Filter, Kind, Links, Names, Root};
 use ft_protocol::tree::{
-    Action, Backup, Item, OnItem, ReceiveTree, SendTree, TreeDone, TreeMeter, receive_tree, send_tree,
+    Action, Backup, CompareTree, Item, OnItem, Place, ReceiveTree, SendTree, TreeDone, TreeMeter,
+    compare_tree, receive_tree, send_tree,
 };
 use ft_protocol::wire::Message;
 use ft_protocol::wire::frame::STREAM_CAP;
@@ -97,8 +98,8 @@ impl Client {
         options: &TreeOptions,
     ) -> Result<TreeDone> {
         let account = format!("{}@{}\0{from}", self.builder.user, self.builder.address);
-        let once = Once::new(Arc::clone(&options.on_item));
-        let mut held: Option<Held> = None;
+        let once = Once::new(Arc::clone(&options.on_item), true);
+        let held: Arc<Mutex<Option<Held>>> = Arc::default();
         let meter = Some(options.meter.bytes());
         self.repeat(Repeat::Safe, meter, async |session, attempt| {
             once.attempt(attempt);
@@ -112,16 +113,16 @@ impl Client {
             let op = session.request(request).await?;
             let outcome = async {
                 send_names(session, op, options.names.as_ref()).await?;
-                // Nothing is made here for a tree that the server does not have.
-                session.conn.rx.welcome().await?;
-                if held.is_none() {
-                    let (to, backup, options) = (to.to_owned(), backup.map(Path::to_owned), options.clone());
-                    let made = tokio::task::spawn_blocking(move || hold(&to, backup.as_deref(), &options));
-                    held = Some(made.await.unwrap_or_else(|error| Err(super::files::internal(&error)))?);
-                }
-                let place = held.as_ref().ok_or_else(|| Error::local(Status::Failed, "no destination"))?;
+                let (to, backup, how) = (to.to_owned(), backup.map(Path::to_owned), options.clone());
+                let held = Arc::clone(&held);
                 let job = ReceiveTree {
-                    root: place.tree.clone(),
+                    place: Box::new(move || {
+                        let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+                        if held.is_none() {
+                            *held = Some(hold(&to, backup.as_deref(), &how)?);
+                        }
+                        Ok(held.as_ref().map(|held| held.place.clone()).unwrap_or_default())
+                    }),
                     account: account.clone(),
                     rights: Rights::WRITE.union(Rights::DELETE),
                     algorithm: options.digest,
@@ -132,7 +133,6 @@ impl Client {
                     resume: options.resume,
                     quick: options.quick,
                     delete: options.delete,
-                    backup: place.backup.clone(),
                     dry_run: options.dry_run,
                     filter: options.filter.clone(),
                     rate: options.rate,
@@ -159,7 +159,12 @@ impl Client {
         backup: Option<&RemotePath>,
         options: &TreeOptions,
     ) -> Result<TreeDone> {
-        let once = Once::new(Arc::clone(&options.on_item));
+        if let Some(backup) = backup.filter(|backup| to.starts_with(backup)) {
+            let message =
+                format!("the directory for backups '{backup}' is or holds '{to}'; name another one");
+            return Err(Error::local(Status::Invalid, message).into());
+        }
+        let once = Once::new(Arc::clone(&options.on_item), true);
         let meter = Some(options.meter.bytes());
         self.repeat(Repeat::Safe, meter, async |session, attempt| {
             once.attempt(attempt);
@@ -202,6 +207,65 @@ impl Client {
     }
 }
 
+/// How trees are compared.
+#[derive(Clone)]
+pub struct CheckOptions {
+    /// What is left out.
+    pub filter: Filter,
+    /// All that is compared, where not everything is.
+    pub names: Option<Names>,
+    /// What is computed and compared.
+    pub digest: Algorithm,
+    /// Where progress can be read while it runs.
+    pub meter: Arc<TreeMeter>,
+    /// Told of each file and link, and of directories that one side lacks: [`Action::Equal`], [`Action::Replaced`]
+    /// (they differ), [`Action::Created`] (only the server has it), [`Action::Deleted`] (only this end has it).
+    pub on_item: OnItem,
+}
+
+impl Client {
+    /// Compares a local directory with one on the server by the digests of their files; nothing moves. Gives how
+    /// many names could not be compared. See [`Client::get_tree`] for errors.
+    pub async fn check_tree(
+        &mut self,
+        local: &Path,
+        remote: &RemotePath,
+        options: &CheckOptions,
+    ) -> Result<u64> {
+        let once = Once::new(Arc::clone(&options.on_item), false);
+        self.repeat(Repeat::Safe, None, async |session, attempt| {
+            once.attempt(attempt);
+            let source = local.to_owned();
+            let root = tokio::task::spawn_blocking(move || Root::open(&source)).await;
+            let root = root.unwrap_or_else(|error| Err(super::files::internal(&error)))?;
+            let request = TreeGet {
+                path: remote.as_bytes().to_vec(),
+                digest: options.digest as u32,
+                rules: options.filter.to_wire(),
+                hashes: true,
+                names: options.names.is_some(),
+            };
+            let op = session.request(request).await?;
+            let outcome = async {
+                send_names(session, op, options.names.as_ref()).await?;
+                let job = CompareTree {
+                    root,
+                    filter: options.filter.clone(),
+                    names: options.names.clone(),
+                    algorithm: options.digest,
+                    meter: Arc::clone(&options.meter),
+                    on_item: once.on_item(),
+                };
+                compare_tree(&mut session.conn, op, job).await
+            };
+            let outcome = outcome.await;
+            let _ = session.end(op, &outcome).await;
+            outcome
+        })
+        .await
+    }
+}
+
 async fn send_names(session: &Session, op: u32, names: Option<&Names>) -> ft_protocol::Result<()> {
     let Some(names) = names else { return Ok(()) };
     for chunk in names.to_wire().chunks(STREAM_CAP as usize) {
@@ -212,9 +276,7 @@ async fn send_names(session: &Session, op: u32, names: Option<&Names>) -> ft_pro
 
 /// A local destination, and the lock that keeps other runs away.
 struct Held {
-    /// `None` where a dry run would make it.
-    tree: Option<Root>,
-    backup: Option<Backup>,
+    place: Place,
     _lock: Option<DirLock>,
 }
 
@@ -230,7 +292,7 @@ fn hold(to: &Path, backup: Option<&Path>, options: &TreeOptions) -> ft_protocol:
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             if options.dry_run {
-                return Ok(Held { tree: None, backup: None, _lock: None });
+                return Ok(Held { place: Place::default(), _lock: None });
             }
             make_dir(to, options.parents)?;
         }
@@ -238,7 +300,7 @@ fn hold(to: &Path, backup: Option<&Path>, options: &TreeOptions) -> ft_protocol:
     }
     let tree = Root::open(to)?;
     if options.dry_run {
-        return Ok(Held { tree: Some(tree), backup: None, _lock: None });
+        return Ok(Held { place: Place { root: Some(tree), backup: None }, _lock: None });
     }
     let lock =
         tree.dir(&RemotePath::root(), Links::Refuse)?.lock().map_err(|error| match error.status() {
@@ -249,7 +311,7 @@ fn hold(to: &Path, backup: Option<&Path>, options: &TreeOptions) -> ft_protocol:
             _ => error,
         })?;
     let backup = backup.map(|backup| keep_in(backup, to)).transpose()?;
-    Ok(Held { tree: Some(tree), backup, _lock: Some(lock) })
+    Ok(Held { place: Place { root: Some(tree), backup }, _lock: Some(lock) })
 }
 
 /// The directory survives a power cut: so does its name in the one above.
@@ -300,6 +362,8 @@ struct Once(Arc<Mutex<Told>>);
 
 struct Told {
     on_item: OnItem,
+    /// What is told to be gone was removed: it comes last, and is not there to be removed again.
+    removes: bool,
     /// The last name that was told, in the order of the tree.
     last: Option<RemotePath>,
     /// Up to here an earlier attempt has told of everything.
@@ -309,8 +373,8 @@ struct Told {
 }
 
 impl Once {
-    fn new(on_item: OnItem) -> Self {
-        let told = Told { on_item, last: None, until: None, ahead: HashSet::new() };
+    fn new(on_item: OnItem, removes: bool) -> Self {
+        let told = Told { on_item, removes, last: None, until: None, ahead: HashSet::new() };
         Self(Arc::new(Mutex::new(told)))
     }
 
@@ -339,8 +403,7 @@ impl Once {
 impl Told {
     fn take(&mut self, item: &Item) -> Option<OnItem> {
         let new = match item.action {
-            // What was removed is not there to be removed again.
-            Action::Deleted => true,
+            Action::Deleted if self.removes => true,
             _ if item.failure.is_some() || item.kind == Kind::Other => self.ahead.insert(item.path.clone()),
             _ if self.until.as_ref().is_some_and(|until| !is_after(&item.path, until)) => false,
             _ => {

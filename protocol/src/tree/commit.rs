@@ -7,10 +7,10 @@ use std::thread::JoinHandle;
 use bytes::BytesMut;
 
 use super::dirs::Dirs;
-use super::receive::Backup;
+use super::receive::{Backup, Place};
 use super::{Action, Item, OnItem, TreeMeter, kind_to_wire};
 use crate::error::{Error, Result, Status};
-use crate::fs::{Complete, Dir, Kind, Mtime, Root, commit_all};
+use crate::fs::{Complete, Dir, Kind, Mtime, commit_all};
 use crate::path::RemotePath;
 use crate::wire::message::{End, NodeResult};
 use crate::wire::{Message, Sender};
@@ -40,8 +40,7 @@ pub(super) enum What {
 /// What the thread needs.
 pub(super) struct CommitJob {
     pub(super) op: u32,
-    pub(super) root: Option<Root>,
-    pub(super) backup: Option<Backup>,
+    pub(super) place: Place,
     pub(super) tx: Sender,
     pub(super) report: bool,
     pub(super) meter: Arc<TreeMeter>,
@@ -69,7 +68,9 @@ impl Committer {
         let shared = Arc::clone(&state);
         let thread = std::thread::Builder::new()
             .name("ft-commit".into())
-            .spawn(move || Thread { dirs: job.root.clone().map(Dirs::new), job, state: shared }.run(queue))
+            .spawn(move || {
+                Thread { dirs: job.place.root.clone().map(Dirs::new), job, state: shared }.run(queue)
+            })
             .map_err(|error| Error::io("start the committing thread", &error))?;
         Ok(Self { batches, thread, state })
     }
@@ -179,7 +180,7 @@ impl Thread {
 
     /// Keeps what is about to be replaced.
     fn keep_old(&mut self, item: &Item) -> Result<()> {
-        let Some(backup) = self.job.backup.clone() else { return Ok(()) };
+        let Some(backup) = self.job.place.backup.clone() else { return Ok(()) };
         let (dir, name) = self.place(&item.path)?;
         match dir.lookup(name)? {
             Some(meta) if matches!(meta.kind, Kind::File | Kind::Symlink) => {

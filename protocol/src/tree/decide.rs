@@ -221,7 +221,7 @@ impl TreeLanding {
         let replaces = existing.is_some();
         self.allow(replaces, item)?;
         if let (false, Some(dir)) = (self.job.dry_run, dir) {
-            if replaces && let Some(backup) = &self.job.backup {
+            if replaces && let Some(backup) = &self.place.backup {
                 super::commit::keep_aside(backup, &dir, &item.path, false)?;
             }
             dir.make_link(name, &node.target, replaces)?;
@@ -389,7 +389,7 @@ impl TreeLanding {
     }
 
     fn put_aside(&self, dir: &Dir, item: &Item) -> Result<()> {
-        match &self.job.backup {
+        match &self.place.backup {
             Some(backup) => super::commit::keep_aside(backup, dir, &item.path, true),
             None => dir.remove(item.path.file_name().unwrap_or_default()),
         }
@@ -424,7 +424,7 @@ impl TreeLanding {
 
     /// Whether this is the directory of backups, or lies in it.
     fn walks_backup(&self, path: &RemotePath) -> bool {
-        let within = self.job.backup.as_ref().and_then(|backup| backup.within.as_ref());
+        let within = self.place.backup.as_ref().and_then(|backup| backup.within.as_ref());
         within.is_some_and(|backup| path.starts_with(backup))
     }
 }

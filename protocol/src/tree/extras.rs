@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::commit::{Step, What, keep_aside};
 use super::dirs::Dirs;
-use super::receive::ReceiveTree;
+use super::receive::{Place, ReceiveTree};
 use super::{Action, Item};
 use crate::auth::Rights;
 use crate::error::{Error, Result, Status};
@@ -69,10 +69,10 @@ impl Extras {
     }
 
     /// Removes everything, or nothing where it is more than allowed. Gives what is to be reported.
-    pub(super) fn remove(&mut self, job: &ReceiveTree, tx: &Sender) -> Result<Vec<Step>> {
-        let (Some(most), Some(root)) = (job.delete, job.root.as_ref()) else { return Ok(Vec::new()) };
+    pub(super) fn remove(&mut self, job: &ReceiveTree, place: &Place, tx: &Sender) -> Result<Vec<Step>> {
+        let (Some(most), Some(root)) = (job.delete, place.root.as_ref()) else { return Ok(Vec::new()) };
         let mut dirs = Dirs::new(root.clone());
-        let within = job.backup.as_ref().and_then(|backup| backup.within.clone());
+        let within = place.backup.as_ref().and_then(|backup| backup.within.clone());
         let mut steps = Vec::new();
         let mut going: Vec<(RemotePath, Kind)> = Vec::new();
         for (path, kind) in std::mem::take(&mut self.found) {
@@ -113,7 +113,7 @@ impl Extras {
         }
         for (path, kind) in going {
             let mut item = Item::new(path, kind, Action::Deleted);
-            let removed = if job.dry_run { Ok(true) } else { remove(&mut dirs, job, &item) };
+            let removed = if job.dry_run { Ok(true) } else { remove(&mut dirs, job, place, &item) };
             tx.activity().moved();
             match removed {
                 Ok(true) => {}
@@ -164,10 +164,10 @@ fn contents(
 }
 
 /// `false` where a directory is not empty and is to stay.
-fn remove(dirs: &mut Dirs, job: &ReceiveTree, item: &Item) -> Result<bool> {
+fn remove(dirs: &mut Dirs, job: &ReceiveTree, place: &Place, item: &Item) -> Result<bool> {
     let (parent, name) = item.path.split_last().unwrap_or_default();
     let dir = dirs.get(&parent)?;
-    let removed = match &job.backup {
+    let removed = match &place.backup {
         Some(backup) if item.kind != Kind::Dir => keep_aside(backup, &dir, &item.path, true),
         _ => dir.remove(name),
     };

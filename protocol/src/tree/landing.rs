@@ -15,7 +15,7 @@ use super::decide::Frame;
 use super::descent::Descent;
 use super::dirs::Dirs;
 use super::extras::Extras;
-use super::receive::{ReceiveTree, Sent};
+use super::receive::{Place, ReceiveTree, Sent};
 use super::turns::{Arriving, BATCH_FILES, Batch, Content, Pending, Turns};
 use super::{Action, Item, TreeDone, kind_from_wire};
 use crate::digest::{Hash, Lanes};
@@ -41,6 +41,7 @@ const MAX_UNDECIDED: usize = 2 * super::MAX_LISTED;
 pub(super) struct TreeLanding {
     pub(super) op: u32,
     pub(super) job: ReceiveTree,
+    pub(super) place: Place,
     pub(super) tx: Sender,
     pub(super) dirs: Option<Dirs>,
     pub(super) frames: Vec<Frame>,
@@ -79,19 +80,39 @@ pub(super) struct TreeLanding {
 }
 
 impl TreeLanding {
-    pub(super) fn new(op: u32, job: ReceiveTree, tx: Sender, queue: mpsc::Receiver<Sent>) -> Result<Self> {
-        let committer = Committer::spawn(CommitJob {
-            op,
-            root: job.root.clone(),
-            backup: job.backup.clone(),
-            tx: tx.clone(),
-            report: job.report,
-            meter: job.meter.clone(),
-            on_item: job.on_item.clone(),
-        })?;
+    /// Receives everything.
+    pub(super) fn run(
+        op: u32,
+        mut job: ReceiveTree,
+        tx: Sender,
+        mut queue: mpsc::Receiver<Sent>,
+    ) -> Result<TreeDone> {
+        let first = queue.blocking_recv().ok_or_else(interrupted)?;
+        if !matches!(first, Sent::Node(_)) {
+            return Err(Error::protocol("a tree begins with its own directory"));
+        }
+        let open = std::mem::replace(&mut job.place, Box::new(|| Ok(Place::default())));
+        let place = open()?;
+        let mut landing = Self::new(op, job, place, tx, queue)?;
+        let received = landing.take(first).and_then(|()| landing.receive());
+        // What is complete stays complete, whatever ended the rest.
+        let last = if matches!(received, Err(Error::Protocol(_))) { Ok(()) } else { landing.hand_over() };
+        match received.and(last) {
+            Ok(()) => landing.finish(),
+            Err(error) => {
+                let committed = landing.committer.finish();
+                // A full disk, say, is the reason for what came after it.
+                Err(committed.err().filter(|error| !matches!(error, Error::Connection(_))).unwrap_or(error))
+            }
+        }
+    }
+
+    fn new(op: u32, job: ReceiveTree, place: Place, tx: Sender, queue: mpsc::Receiver<Sent>) -> Result<Self> {
         Ok(Self {
             op,
-            dirs: job.root.clone().map(Dirs::new),
+            dirs: place.root.clone().map(Dirs::new),
+            committer: Committer::spawn(commit_job(op, &job, &place, &tx))?,
+            place,
             frames: Vec::new(),
             dead: None,
             extras: Extras::default(),
@@ -112,26 +133,11 @@ impl TreeLanding {
             passed: 0,
             answers: BytesMut::new(),
             batch: Batch::default(),
-            committer,
             walked: None,
             unreadable: 0,
             job,
             tx,
         })
-    }
-
-    pub(super) fn run(mut self) -> Result<TreeDone> {
-        let received = self.receive();
-        // What is complete stays complete, whatever ended the rest.
-        let last = if matches!(received, Err(Error::Protocol(_))) { Ok(()) } else { self.hand_over() };
-        match received.and(last) {
-            Ok(()) => self.finish(),
-            Err(error) => {
-                let committed = self.committer.finish();
-                // A full disk, say, is the reason for what came after it.
-                Err(committed.err().filter(|error| !matches!(error, Error::Connection(_))).unwrap_or(error))
-            }
-        }
     }
 
     fn receive(&mut self) -> Result<()> {
@@ -252,10 +258,10 @@ impl TreeLanding {
             if failure.status == Status::Ok {
                 return Err(Error::protocol("a sender's NODE_RESULT without a failure"));
             }
-            return match self.turns.find(result.file) {
-                Some(arriving) => self.give_up(arriving.number, failure, false),
-                None => Err(Error::protocol(format!("NODE_RESULT for node {}", result.file))),
-            };
+            if self.turns.find(result.file).is_none() && result.file > self.decided {
+                return Err(Error::protocol(format!("NODE_RESULT for node {}", result.file)));
+            }
+            return self.give_up(result.file, failure, false);
         }
         let path = RemotePath::from_wire(&result.path).map_err(|error| Error::protocol(error.to_string()))?;
         let kind = kind_from_wire(result.kind).unwrap_or(Kind::Other);
@@ -498,18 +504,9 @@ impl TreeLanding {
         let complete = self.walked == Some(true) && self.unreadable == 0;
         let mut done = self.done;
         done.failed = self.committer.finish()?;
-        let job = CommitJob {
-            op: self.op,
-            root: self.job.root.clone(),
-            backup: self.job.backup.clone(),
-            tx: self.tx.clone(),
-            report: self.job.report,
-            meter: self.job.meter.clone(),
-            on_item: self.job.on_item.clone(),
-        };
         let mut rest = Vec::new();
         if complete && done.failed == 0 {
-            rest = self.extras.remove(&self.job, &self.tx)?;
+            rest = self.extras.remove(&self.job, &self.place, &self.tx)?;
             rest.append(&mut self.late);
         }
         for mut step in std::mem::take(&mut self.late) {
@@ -521,13 +518,24 @@ impl TreeLanding {
         }
         rest.append(&mut self.ends);
         if !rest.is_empty() {
-            let committer = Committer::spawn(job)?;
+            let committer = Committer::spawn(commit_job(self.op, &self.job, &self.place, &self.tx))?;
             for batch in chunks(rest) {
                 committer.commit(batch)?;
             }
             done.failed += committer.finish()?;
         }
         Ok(done)
+    }
+}
+
+fn commit_job(op: u32, job: &ReceiveTree, place: &Place, tx: &Sender) -> CommitJob {
+    CommitJob {
+        op,
+        place: place.clone(),
+        tx: tx.clone(),
+        report: job.report,
+        meter: job.meter.clone(),
+        on_item: job.on_item.clone(),
     }
 }
 

@@ -21,8 +21,10 @@
 //! - `send`, `source`, `pack`, `large`: the sending half: the loop, what is sent next, small files, large ones
 //! - `receive`, `landing`, `decide`, `turns`, `commit`, `extras`: the receiving half: the loop, content, what to do
 //!   with a node, order, durability, and what the source does not have
+//! - `compare`: two trees held against each other, and nothing moved
 
 mod commit;
+mod compare;
 mod decide;
 mod descent;
 mod dirs;
@@ -38,8 +40,9 @@ mod turns;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub use compare::{CompareTree, compare_tree};
 pub use descent::Descent;
-pub use receive::{Backup, ReceiveTree, receive_tree};
+pub use receive::{Backup, OpenPlace, Place, ReceiveTree, receive_tree};
 pub use send::{SendTree, send_tree};
 
 use crate::digest::Hash;

@@ -23,8 +23,9 @@ const QUEUE: usize = 256;
 
 /// One tree to receive.
 pub struct ReceiveTree {
-    /// What becomes equal to the source; `None` where a dry run would make it first.
-    pub root: Option<Root>,
+    /// Opens what becomes equal to the source, when the sender has begun: nothing is made for a tree that is not
+    /// there.
+    pub place: OpenPlace,
     /// Whose it is, and where: partial files are found again by it.
     pub account: String,
     /// What may be done here.
@@ -45,8 +46,6 @@ pub struct ReceiveTree {
     pub quick: bool,
     /// Remove what the source does not have, at most so many entries.
     pub delete: Option<u64>,
-    /// Where what is replaced or removed is kept.
-    pub backup: Option<Backup>,
     /// Say what would be done, and change nothing.
     pub dry_run: bool,
     /// What the source leaves out is not removed here.
@@ -59,6 +58,18 @@ pub struct ReceiveTree {
     pub meter: Arc<TreeMeter>,
     /// Told what became of each name.
     pub on_item: OnItem,
+}
+
+/// See [`ReceiveTree::place`].
+pub type OpenPlace = Box<dyn FnOnce() -> Result<Place> + Send>;
+
+/// Where a tree goes.
+#[derive(Clone, Default)]
+pub struct Place {
+    /// The directory; `None` where a dry run would make it first.
+    pub root: Option<Root>,
+    /// Where what is replaced or removed is kept.
+    pub backup: Option<Backup>,
 }
 
 /// A directory for what is replaced or removed.
@@ -95,8 +106,8 @@ where
     job.meter.begin();
     let (sent, queue) = mpsc::channel(QUEUE);
     let abandon = Abandon(Arc::clone(&job.meter.bytes));
-    let landing = TreeLanding::new(op, job, conn.tx.clone(), queue)?;
-    let mut worker = conn.workers.spawn_blocking(move || landing.run());
+    let tx = conn.tx.clone();
+    let mut worker = conn.workers.spawn_blocking(move || TreeLanding::run(op, job, tx, queue));
     let mut gathering = Gathering::default();
     let error = loop {
         let message = tokio::select! {

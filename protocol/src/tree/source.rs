@@ -206,7 +206,7 @@ impl TreeSource {
         };
         let due = accept.have.min(MAX_HAVE) as usize * self.out.algorithm.digest_len();
         self.offered += due;
-        if accept.have > blocks_of(file.size).min(MAX_HAVE) || self.offered > MAX_OFFERED {
+        if accept.have > blocks_of(file.size).clamp(1, MAX_HAVE) || self.offered > MAX_OFFERED {
             return Err(Error::protocol("ACCEPT of more blocks than the file has"));
         }
         self.wanted.push_back(Wanted { file, had: Vec::new(), due });

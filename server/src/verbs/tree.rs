@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ft_protocol::auth::Rights;
 use ft_protocol::digest::Algorithm;
 use ft_protocol::fs::{DirLock, Filter, Kind, Links, MAX_NAMES_BYTES, Names, Root};
-use ft_protocol::tree::{Backup, ReceiveTree, SendTree, TreeMeter, receive_tree, send_tree};
+use ft_protocol::tree::{Backup, Place, ReceiveTree, SendTree, TreeMeter, receive_tree, send_tree};
 use ft_protocol::wire::message::{TreeGet, TreePut};
 use ft_protocol::wire::{Connection, Message};
 use ft_protocol::{Error, RemotePath, Result, Status};
@@ -70,10 +70,10 @@ where
     let filter = Filter::from_wire(&put.rules)?;
     let (root, rights, request) = (scope.root.clone(), scope.rights, put.clone());
     let account = format!("{}\0{path}", scope.user);
-    let Destination { tree, backup, _lock } =
+    let Destination { place, _lock } =
         blocking(conn, move || prepare(&root, rights, &path, &request)).await?;
     let job = ReceiveTree {
-        root: tree,
+        place: Box::new(move || Ok(place)),
         account,
         rights,
         algorithm,
@@ -84,7 +84,6 @@ where
         resume: !put.fresh,
         quick: put.quick,
         delete: put.delete.then_some(put.max_delete),
-        backup,
         dry_run: put.dry_run,
         filter,
         rate: None,
@@ -97,9 +96,7 @@ where
 
 /// Where a tree goes.
 struct Destination {
-    /// `None` where a dry run would make it.
-    tree: Option<Root>,
-    backup: Option<Backup>,
+    place: Place,
     /// One run at a time.
     _lock: Option<DirLock>,
 }
@@ -126,14 +123,14 @@ fn prepare(root: &Root, rights: Rights, path: &RemotePath, put: &TreePut) -> Res
             _ => {}
         }
         if put.dry_run {
-            return Ok(Destination { tree: None, backup: None, _lock: None });
+            return Ok(Destination { place: Place::default(), _lock: None });
         }
         root.make_dir(path, true)?;
     }
     let tree = root.beneath(path, Links::Refuse)?;
     let lock = if put.dry_run { None } else { Some(tree.dir(&RemotePath::root(), Links::Refuse)?.lock()?) };
     let backup = if put.backup.is_empty() { None } else { backup(root, rights, path, put)? };
-    Ok(Destination { tree: Some(tree), backup, _lock: lock })
+    Ok(Destination { place: Place { root: Some(tree), backup }, _lock: lock })
 }
 
 fn backup(root: &Root, rights: Rights, path: &RemotePath, put: &TreePut) -> Result<Option<Backup>> {
