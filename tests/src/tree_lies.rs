@@ -202,8 +202,10 @@ pub fn lies_of_content() -> Vec<Lie> {
         .collect()
 }
 
+type Change<M> = fn(&mut M);
+
 /// Wrong ends of a large file.
-const DONES: [(&str, fn(&mut Done)); 3] = [
+const DONES: [(&str, Change<Done>); 3] = [
     ("DONE of another size", |done| done.size += 1),
     ("DONE of all bytes there are", |done| done.size = u64::MAX),
     ("a SHA-256 that nobody asked for", |done| done.whole = vec![7; 32]),
