@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
@@ -17,13 +17,13 @@ use super::dirs::Dirs;
 use super::extras::Extras;
 use super::receive::{Place, ReceiveTree, Sent};
 use super::turns::{Arriving, BATCH_FILES, Batch, Content, Pending, Turns};
-use super::{Action, Item, TreeDone, kind_from_wire};
-use crate::digest::{Hash, Lanes};
+use super::{Action, Item, MAX_LISTED, TreeDone, kind_from_wire};
+use crate::digest::Lanes;
 use crate::error::{Error, Failure, Result, Status};
-use crate::fs::{Closed, Complete, Kind, Mtime};
+use crate::fs::Kind;
 use crate::path::RemotePath;
-use crate::transfer::{Arrived, Throttle, interrupted};
-use crate::wire::message::{Again, Node, NodeResult, Pass, Piece};
+use crate::transfer::{Throttle, interrupted};
+use crate::wire::message::{Node, NodeResult, Pass};
 use crate::wire::{Message, Sender};
 
 /// A sender that sends nothing for so long is waiting for us.
@@ -32,10 +32,8 @@ const IDLE: Duration = Duration::from_millis(20);
 const MAX_LARGE: usize = 16;
 /// Answers are sent in pieces of about so many bytes.
 const PIECE: usize = 16 * 1024;
-/// Times that a damaged small file is asked for again.
-const MAX_AGAIN: u32 = 3;
-/// Nodes that may wait for a decision. A sender keeps to its window, so more is a fault of it.
-const MAX_UNDECIDED: usize = 2 * super::MAX_LISTED;
+/// What may wait for its turn. While so much does, nodes wait for their decision, and the sender for an answer.
+const MAX_WAITING: usize = 2 * MAX_LISTED;
 
 /// See the module.
 pub(super) struct TreeLanding {
@@ -59,14 +57,14 @@ pub(super) struct TreeLanding {
     descent: Descent,
     queue: mpsc::Receiver<Sent>,
     runtime: Handle,
-    throttle: Throttle,
+    pub(super) throttle: Throttle,
     /// What waits for its turn, in the order of the tree.
-    turns: Turns,
+    pub(super) turns: Turns,
     /// Nodes that wait until fewer large files are under way.
     undecided: VecDeque<(u32, Node, super::descent::Place)>,
     /// Number of the last node that came, and of the last that was decided upon.
     last: u32,
-    decided: u32,
+    pub(super) decided: u32,
     /// Number of the node that is being decided upon.
     now: u32,
     /// The last number of which the sender knows that it was passed or accepted.
@@ -145,6 +143,11 @@ impl TreeLanding {
             let sent = self.next()?;
             self.take(sent)?;
             self.settle()?;
+            // There is room again.
+            if !self.undecided.is_empty() {
+                self.decide_waiting()?;
+                self.settle()?;
+            }
             if self.answers.len() >= PIECE {
                 self.answer()?;
             }
@@ -197,7 +200,7 @@ impl TreeLanding {
         if place.kind == Kind::File {
             self.job.meter.found(node.size);
         }
-        if self.undecided.len() >= MAX_UNDECIDED {
+        if self.undecided.len() >= MAX_LISTED {
             return Err(Error::protocol("more nodes than may wait for an answer"));
         }
         self.undecided.push_back((self.last, node, place));
@@ -205,8 +208,8 @@ impl TreeLanding {
     }
 
     /// Decides upon the nodes that came, as far as large files under way allow.
-    fn decide_waiting(&mut self) -> Result<()> {
-        while self.large < MAX_LARGE {
+    pub(super) fn decide_waiting(&mut self) -> Result<()> {
+        while self.large < MAX_LARGE && self.turns.len() < MAX_WAITING {
             let Some((number, node, place)) = self.undecided.pop_front() else { break };
             self.now = number;
             self.leave(place.left);
@@ -266,205 +269,20 @@ impl TreeLanding {
         let path = RemotePath::from_wire(&result.path).map_err(|error| Error::protocol(error.to_string()))?;
         let kind = kind_from_wire(result.kind).unwrap_or(Kind::Other);
         if result.status == Status::Ok as u32 {
-            if !self.job.report {
-                self.note(Item::new(path, Kind::Other, Action::Skipped));
-            }
-            return Ok(());
+            return self.tell(Item::new(path, Kind::Other, Action::Skipped));
         }
         self.unreadable += 1;
-        if !self.job.report {
-            let failure = Failure::new(Status::from_wire(result.status), result.message);
-            self.note(Item { failure: Some(failure), ..Item::new(path, kind, Action::Created) });
-        }
-        Ok(())
+        let failure = Failure::new(Status::from_wire(result.status), result.message);
+        self.tell(Item { failure: Some(failure), ..Item::new(path, kind, Action::Created) })
     }
 
-    /// Small files that came together.
-    fn pack(&mut self, pieces: &[Piece], data: &Bytes) -> Result<()> {
-        let mut contents = Vec::with_capacity(pieces.len());
-        let mut rest: &[u8] = data;
-        for piece in pieces {
-            let (content, after) = rest.split_at_checked(piece.size as usize).unwrap_or((&[], &[]));
-            contents.push(content);
-            rest = after;
-        }
-        let digests = self.job.algorithm.pieces(&self.lanes, &contents);
-        for ((piece, content), digest) in pieces.iter().zip(contents).zip(digests) {
-            self.piece(piece, content, digest)?;
-        }
-        self.tx.activity().moved();
-        let meter = self.job.meter.clone();
-        self.throttle.pass(data.len(), &self.tx, &meter.bytes);
-        Ok(())
-    }
-
-    fn piece(&mut self, piece: &Piece, content: &[u8], digest: Hash) -> Result<()> {
-        let accepted = piece.file <= self.decided;
-        let Some(arriving) = self.turns.find(piece.file) else {
-            // Of a file that was given up here while its content was on the way.
-            return if accepted { Ok(()) } else { Err(Error::protocol(unasked(piece.file))) };
-        };
-        if !matches!(arriving.content, Content::Awaited) || arriving.item.size != u64::from(piece.size) {
-            let path = &arriving.item.path;
-            return Err(Error::protocol(format!("'{path}': content of another size than its node declared")));
-        }
-        if digest.as_bytes() != piece.digest {
-            arriving.damaged += 1;
-            let path = arriving.item.path.clone();
-            if arriving.damaged > MAX_AGAIN {
-                let what =
-                    format!("'{path}' arrived damaged {MAX_AGAIN} times; check the memory of both machines");
-                return self.give_up(piece.file, Failure::new(Status::Mismatch, what), true);
-            }
-            tracing::warn!(%path, "a file arrived damaged and is asked for again");
-            self.say(Again { file: piece.file, block: 0 });
+    /// What the sender says of itself waits for no turn: nothing bounds how much of it comes.
+    fn tell(&mut self, item: Item) -> Result<()> {
+        if self.job.report {
             return Ok(());
         }
-        arriving.item.proof = Some(digest);
-        arriving.item.grew = piece.grew;
-        if arriving.forbidden {
-            let failure = not_to_be_replaced(&arriving.item.path);
-            return self.give_up(piece.file, failure, true);
-        }
-        let (path, mode, mtime) = (arriving.item.path.clone(), arriving.mode, arriving.mtime);
-        self.job.meter.works_on(&path);
-        let written = self.write_small(&path, content, mode, mtime);
-        let whole = self.job.whole;
-        let Some(arriving) = self.turns.find(piece.file) else { return Ok(()) };
-        match written {
-            Ok(complete) => {
-                arriving.item.whole = whole.then_some(digest);
-                arriving.content = Content::Ready(What::File(complete));
-                self.job.meter.bytes.moved(content.len() as u64);
-                Ok(())
-            }
-            Err(error) if error.status() == Status::DiskFull => Err(error),
-            Err(error) => self.give_up(piece.file, error.failure(), true),
-        }
-    }
-
-    fn write_small(
-        &mut self,
-        path: &RemotePath,
-        content: &[u8],
-        mode: u32,
-        mtime: Option<Mtime>,
-    ) -> Result<Complete> {
-        let (parent, name) = path.split_last().unwrap_or_default();
-        let dirs = self.dirs.as_mut().ok_or_else(interrupted)?;
-        let file = Closed::write(&dirs.get(&parent)?, content, mode, mtime)?;
-        Ok(Complete::Closed { file, target: name.to_vec(), replace: !self.job.no_clobber })
-    }
-
-    /// Something about one file that is no piece of a pack.
-    fn content(&mut self, number: u32, arrived: Arrived) -> Result<()> {
-        let (algorithm, whole) = (self.job.algorithm, self.job.whole);
-        let accepted = number > 0 && number <= self.decided;
-        let len = if let Arrived::Block(_, data) = &arrived { data.len() } else { 0 };
-        let Some(arriving) = self.turns.find(number) else {
-            return if accepted { Ok(()) } else { Err(Error::protocol(unasked(number))) };
-        };
-        match (&mut arriving.content, arrived) {
-            (Content::Large(landing), arrived) => {
-                let path = arriving.item.path.clone();
-                let taken = landing.take(arrived).map(|()| landing.is_complete());
-                self.job.meter.works_on(&path);
-                let meter = self.job.meter.clone();
-                self.throttle.pass(len, &self.tx, &meter.bytes);
-                match taken {
-                    Ok(true) => self.land(number),
-                    Ok(false) => Ok(()),
-                    Err(error) => self.large_failed(number, error),
-                }
-            }
-            // A small file that stands here as it is.
-            (Content::Awaited, Arrived::Keep(keep)) if (keep.first, keep.count) == (0, 1) => {
-                let Some(offered) = arriving.offered else {
-                    return Err(Error::protocol(format!(
-                        "KEEP of file {number}, of which nothing was offered"
-                    )));
-                };
-                debug_assert_eq!(offered.as_bytes().len(), algorithm.digest_len());
-                arriving.item.proof = Some(offered);
-                arriving.item.whole = whole.then_some(offered);
-                arriving.item.kept = arriving.item.size;
-                let size = arriving.item.size;
-                self.job.meter.bytes.keep(size);
-                self.stands(number);
-                Ok(())
-            }
-            _ => Err(Error::protocol(format!("file {number} comes as no file of its size does"))),
-        }
-    }
-
-    /// The content of a large file is complete.
-    fn land(&mut self, number: u32) -> Result<()> {
-        let Some(arriving) = self.turns.find(number) else { return Ok(()) };
-        let Content::Large(landing) = std::mem::replace(&mut arriving.content, Content::Awaited) else {
-            return Ok(());
-        };
-        match landing.finish() {
-            Ok((received, commit)) => {
-                arriving.item.proof = Some(received.proof);
-                arriving.item.whole = received.whole;
-                arriving.item.kept = received.kept;
-                arriving.item.grew = received.grew;
-                match commit {
-                    Some(_) if arriving.forbidden => {
-                        let failure = not_to_be_replaced(&arriving.item.path);
-                        return self.give_up(number, failure, true);
-                    }
-                    Some(commit) => arriving.content = Content::Ready(What::File(Complete::Open(commit))),
-                    None => self.stands(number),
-                }
-                self.large = self.large.saturating_sub(1);
-                self.decide_waiting()
-            }
-            Err(error) => self.large_failed(number, error),
-        }
-    }
-
-    fn large_failed(&mut self, number: u32, error: Error) -> Result<()> {
-        match error {
-            Error::Protocol(_) | Error::Connection(_) => Err(error),
-            error if matches!(error.status(), Status::DiskFull | Status::Cancelled) => Err(error),
-            error => self.give_up(number, error.failure(), true),
-        }
-    }
-
-    /// What stands there has the content already; its mode and time may not be right.
-    fn stands(&mut self, number: u32) {
-        let (preserve, times) = (self.job.preserve, self.job.preserve || self.job.times);
-        let Some(arriving) = self.turns.find(number) else { return };
-        let Some(existing) = arriving.existing else { return };
-        let mode = Some(arriving.mode).filter(|mode| preserve && *mode != existing.mode & 0o777);
-        let mtime = arriving.mtime.filter(|mtime| times && *mtime != existing.mtime);
-        let right = mode.is_none() && mtime.is_none();
-        if right || arriving.forbidden {
-            arriving.item.action = Action::Equal;
-            arriving.content = Content::Ready(What::Nothing);
-        } else {
-            arriving.item.action = Action::Meta;
-            arriving.content = Content::Ready(What::Meta { mode, mtime });
-        }
-    }
-
-    /// A file does not arrive, and why.
-    fn give_up(&mut self, number: u32, failure: Failure, here: bool) -> Result<()> {
-        let Some(arriving) = self.turns.find(number) else { return Ok(()) };
-        let was_large = matches!(arriving.content, Content::Large(_));
-        let large_file = arriving.item.size > crate::wire::BLOCK_LEN as u64;
-        arriving.item.failure = Some(failure.clone());
-        arriving.item.here = here;
-        let content = std::mem::replace(&mut arriving.content, Content::Ready(What::Nothing));
-        if let Content::Large(landing) = content {
-            drop(landing.give_up(Error::Remote(failure)));
-        }
-        if was_large || large_file {
-            self.large = self.large.saturating_sub(1);
-            return self.decide_waiting();
-        }
-        Ok(())
+        self.batch.add(Step { number: 0, item, what: What::Nothing });
+        if self.batch.is_full() { self.hand_over() } else { Ok(()) }
     }
 
     /// Moves what is complete, in order, into the batch.
@@ -545,13 +363,4 @@ fn chunks(steps: Vec<Step>) -> impl Iterator<Item = Vec<Step>> {
         let chunk: Vec<Step> = steps.by_ref().take(BATCH_FILES).collect();
         (!chunk.is_empty()).then_some(chunk)
     })
-}
-
-fn unasked(number: u32) -> String {
-    format!("content of node {number}, which was not asked for")
-}
-
-fn not_to_be_replaced(path: &RemotePath) -> Failure {
-    let what = format!("'{path}' exists with other content and the account lacks the right 'overwrite'");
-    Failure::new(Status::Denied, what)
 }

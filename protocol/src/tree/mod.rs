@@ -18,14 +18,18 @@
 //! # Layout
 //! - `descent`: the order in which names may come, at the receiver
 //! - `dirs`: directories held open, at both ends
-//! - `send`, `source`, `pack`, `large`: the sending half: the loop, what is sent next, small files, large ones
-//! - `receive`, `landing`, `decide`, `turns`, `commit`, `extras`: the receiving half: the loop, content, what to do
-//!   with a node, order, durability, and what the source does not have
+//! - `send`, `source`, `answers`, `pack`, `large`: the sending half: the loop, what is sent next, what the receiver
+//!   says of it, small files, large ones
+//! - `receive`, `landing`, `decide`, `decide_file`, `content`, `turns`, `commit`, `extras`: the receiving half: the
+//!   loop, what comes, what to do with a node, content, order, durability, and what the source does not have
 //! - `compare`: two trees held against each other, and nothing moved
 
+mod answers;
 mod commit;
 mod compare;
+mod content;
 mod decide;
+mod decide_file;
 mod descent;
 mod dirs;
 mod extras;

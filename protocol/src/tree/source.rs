@@ -11,13 +11,13 @@ use tokio::sync::mpsc::error::TryRecvError;
 use super::dirs::Dirs;
 use super::pack::Pack;
 use super::send::{Command, SendTree};
-use super::{Action, Item, MAX_LISTED, MAX_SENT, OnItem, TreeDone, TreeMeter, kind_from_wire, kind_to_wire};
+use super::{Action, Item, MAX_LISTED, MAX_SENT, OnItem, TreeDone, TreeMeter, kind_to_wire};
 use crate::digest::{Hash, blocks_of};
 use crate::error::{Error, Failure, Result, Status};
 use crate::fs::{Found, Kind, Meta, Mtime, Visit, Walk};
 use crate::path::RemotePath;
 use crate::transfer::{MAX_HAVE, Outlet, interrupted, proof_of};
-use crate::wire::message::{Accept, Again, End, Node, NodeResult, Walked};
+use crate::wire::message::{Accept, End, Node, NodeResult, Walked};
 use crate::wire::{BLOCK_LEN, Message, Sender};
 
 /// Nodes are sent in pieces of about so many bytes.
@@ -39,14 +39,14 @@ pub(super) struct TreeSource {
     pub(super) sent: HashMap<u32, Sent>,
     walk: Walk,
     hashes: bool,
-    on_item: OnItem,
+    pub(super) on_item: OnItem,
     commands: Queue<Command>,
     /// Nodes without an answer, in order.
     listed: VecDeque<Listed>,
     /// Files whose content is wanted, in order.
-    wanted: VecDeque<Wanted>,
+    pub(super) wanted: VecDeque<Wanted>,
     /// Bytes of the digests that wait in `wanted`.
-    offered: usize,
+    pub(super) offered: usize,
     /// Number of the last node.
     last: u32,
     walked: bool,
@@ -134,7 +134,7 @@ impl TreeSource {
 
     fn may_list(&self) -> bool {
         let ahead = if self.wanted.is_empty() { MAX_LISTED } else { AHEAD };
-        !self.walked && self.listed.len() < ahead
+        !self.walked && self.listed.len() < ahead && self.wanted.len() < MAX_LISTED
     }
 
     /// Whatever the receiver has said meanwhile.
@@ -292,7 +292,7 @@ impl TreeSource {
         self.fail(Item::new(path, kind, Action::Created), failure, true);
     }
 
-    fn fail(&mut self, item: Item, failure: Failure, here: bool) {
+    pub(super) fn fail(&mut self, item: Item, failure: Failure, here: bool) {
         self.done.failed += 1;
         (self.on_item)(&Item { failure: Some(failure), here, ..item });
     }
@@ -334,76 +334,6 @@ impl TreeSource {
         self.fail(item, failure, true);
         Ok(())
     }
-
-    fn again(&mut self, again: &Again) -> Result<()> {
-        let Some(mut sent) = self.sent.remove(&again.file) else {
-            return Err(Error::protocol(format!("AGAIN for file {}, which was not sent", again.file)));
-        };
-        let blocks = blocks_of(sent.file.size).max(1);
-        sent.resent += 1;
-        // Far more than damage explains: a receiver gives a block up after a few times.
-        if again.block >= blocks || sent.resent > 16 * (blocks + 1) {
-            return Err(Error::protocol(format!("AGAIN for block {} of file {}", again.block, again.file)));
-        }
-        if sent.file.size <= BLOCK_LEN as u64 {
-            self.repeat_small(sent)
-        } else {
-            self.repeat_block(sent, again.block)
-        }
-    }
-
-    /// The receiver's last word about a file, or about a name that needed no content.
-    fn conclude(&mut self, result: NodeResult) -> Result<()> {
-        let action = Action::from_wire(result.action)?;
-        let failure = (result.status != Status::Ok as u32)
-            .then(|| Failure::new(Status::from_wire(result.status), result.message));
-        if result.file == 0 {
-            let path =
-                RemotePath::from_wire(&result.path).map_err(|error| Error::protocol(error.to_string()))?;
-            let kind = kind_from_wire(result.kind).unwrap_or(Kind::Other);
-            let item = Item::new(path, kind, action);
-            match failure {
-                Some(failure) => self.fail(item, failure, false),
-                None => (self.on_item)(&item),
-            }
-            return Ok(());
-        }
-        if let Some(at) = self.wanted.iter().position(|wanted| wanted.file.number == result.file) {
-            // It gave the file up before any of it was sent.
-            let (Some(wanted), Some(failure)) = (self.wanted.remove(at), failure) else {
-                return Err(Error::protocol("a result for a file that was not sent"));
-            };
-            self.offered = self.offered.saturating_sub(wanted.due);
-            self.meter.decided(wanted.file.size);
-            self.fail(item_of(wanted.file, action), failure, false);
-            return Ok(());
-        }
-        let Some(sent) = self.sent.remove(&result.file) else {
-            return Err(Error::protocol(format!("a result for node {}, which was not sent", result.file)));
-        };
-        self.meter.decided(0);
-        let item = Item {
-            proof: sent.proof,
-            whole: sent.whole,
-            kept: sent.kept,
-            grew: sent.grew,
-            ..item_of(sent.file, action)
-        };
-        let theirs = if failure.is_none() { Some(Hash::from_wire(&result.digest)?) } else { None };
-        match failure {
-            Some(failure) => self.fail(item, failure, false),
-            None if theirs == item.proof => (self.on_item)(&item),
-            None => {
-                let what = "the receiver reports another digest than was sent";
-                self.fail(item, Failure::new(Status::Mismatch, what), false);
-            }
-        }
-        Ok(())
-    }
-}
-
-fn item_of(file: Listed, action: Action) -> Item {
-    Item { size: file.size, mtime: file.mtime, ..Item::new(file.path, Kind::File, action) }
 }
 
 fn collect(wanted: &mut Wanted, digests: &Bytes, digest_len: usize) -> Result<()> {

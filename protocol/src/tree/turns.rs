@@ -70,6 +70,10 @@ impl Turns {
         self.0.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn push(&mut self, number: u32, pending: Pending) {
         self.0.push_back((number, pending));
     }
