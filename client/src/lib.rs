@@ -22,4 +22,4 @@ mod shell;
 mod tty;
 pub mod words;
 
-pub use client::{Client, ClientError, TransferOptions};
+pub use client::{CheckOptions, Client, ClientError, TransferOptions, TreeOptions};

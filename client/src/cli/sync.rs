@@ -71,7 +71,7 @@ pub(super) struct SyncArgs {
     /// Say what would be done, and do nothing
     #[arg(short = 'n', long)]
     dry_run: bool,
-    /// Keep what is replaced or deleted in this directory, on the side of DST, on the same file system and outside DST
+    /// Keep what is replaced or deleted in this directory, on the side of DST and on the same file system
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     backup_dir: Option<OsString>,
     /// Make missing parent directories of DST
@@ -253,17 +253,12 @@ fn backup_dir(
         return Ok(BackupDir::Local(hosts.local(dir)));
     }
     let remote = if names_remote(dir) { hosts.beside_local(dir)? } else { hosts.remote(dir)? }.literal()?;
-    if remote.is_root() || is_within(&remote, target) {
+    if target.starts_with(&remote) {
         return Err(UsageError::new(format!(
-            "--backup-dir '{remote}' lies within the directory that becomes equal to another one; choose one outside"
+            "--backup-dir '{remote}' is the directory that becomes equal to another one, or holds it; choose another"
         )));
     }
     Ok(BackupDir::Remote(remote))
-}
-
-fn is_within(path: &RemotePath, directory: &RemotePath) -> bool {
-    let rest = path.as_bytes().strip_prefix(directory.as_bytes());
-    rest.is_some_and(|rest| directory.is_root() || matches!(rest.first(), None | Some(b'/')))
 }
 
 impl CheckArgs {

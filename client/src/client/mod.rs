@@ -28,7 +28,7 @@ pub use exec::{Command, Control, Ended, Finished, OnStarted, Program, Size, Stre
 pub use files::{Fetched, LocalFile, PutTarget, Stored};
 pub use login::{Credential, Login};
 pub use operations::{DirEntry, EntryType, Summed};
-pub use trees::{CheckDone, CheckOptions, Item, TreeDone, TreeMeter, TreeOptions};
+pub use trees::{CheckOptions, TreeOptions};
 
 use crate::retry::Backoff;
 use session::{Phase, Session};

@@ -9,12 +9,11 @@ use std::time::Duration;
 
 use ft_protocol::digest::{Hash, blocks_of};
 use ft_protocol::fs::{Kind, Mtime};
-use ft_protocol::tree::Action;
+use ft_protocol::tree::{Action, Item};
 use ft_protocol::{RemotePath, Status};
 
 use super::Failed;
 use crate::cli::values::DigestChoice;
-use crate::client::Item;
 use crate::exit::{Exit, Tally};
 use crate::output::{
     Change, EntryKind, ErrorReport, FileReport, ItemReport, Output, Summary, human_bytes, reason,
@@ -324,6 +323,12 @@ impl Entries {
         }
         self.output.summary(&self.summary, exit)?;
         Ok(exit)
+    }
+
+    /// So many files of a tree were equal by size and time.
+    pub(super) fn equal(&mut self, files: u64) {
+        self.summary.equal += files;
+        (0..files).for_each(|_| self.tally.done());
     }
 
     /// Something that a person may want to know.

@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 
 use ft_protocol::digest::Algorithm;
 use ft_protocol::fs::Kind;
-use ft_protocol::tree::Action;
-use ft_protocol::{RemotePath, Status};
+use ft_protocol::tree::{Action, Item, TreeMeter};
+use ft_protocol::{Error, RemotePath, Status};
 use tokio::time::interval;
 
 use super::context::{Context, Server};
-use super::transfer::algorithm;
-use super::{Failed, ends_the_job, local_sum, receipt};
+use super::transfer::{Watched, algorithm, shown};
+use super::{About, Failed, ends_the_job, local_sum, receipt};
 use crate::cli::CheckPlan;
-use crate::client::{CheckOptions, Client, ClientError, Item};
+use crate::client::{CheckOptions, Client, ClientError};
 use crate::exit::Exit;
 use crate::output::{Compared, ComparedReport, Output, Tallied, reason};
 
@@ -40,13 +40,19 @@ pub(super) async fn run(context: &Context, server: &mut Server, plan: CheckPlan)
     } else {
         let told = found.clone();
         let on_item = Arc::new(move |item: &Item| told.open().item(item));
-        let options = CheckOptions { filter, names, digest, on_item };
+        let meter: Arc<TreeMeter> = Arc::default();
+        let options = CheckOptions { filter, names, digest, meter: Arc::clone(&meter), on_item };
         let work = client.check_tree(&local, &remote, &options);
-        let done = found.until_mute(work).await?;
-        let done = done.map_err(|error| Failed::from(error).told(&context.output, host))?;
-        if !done.complete {
-            found.open().incomplete();
-        }
+        let done = found.until_mute(context, &meter, work).await?;
+        done.map_err(|error| {
+            // Of the two directories the one here is meant.
+            let here = matches!(&error, ClientError::Protocol(Error::Local(_)));
+            let mut failed = Failed::from(error);
+            failed.about = if here { About::Here } else { failed.about };
+            let path = if here { local.as_os_str().as_encoded_bytes() } else { shown(&remote) };
+            failed.report(&context.output, Some(host), Some(path));
+            Failed { message: String::new(), ..failed }
+        })?;
     }
     let found = found.open();
     let exit = found.tallied.exit();
@@ -76,15 +82,28 @@ impl Findings {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the comparison; an error where nobody reads what it finds.
-    async fn until_mute<T>(&self, work: impl Future<Output = T>) -> Result<T, Failed> {
+    /// Waits for the comparison while its progress is shown; an error where nobody reads what it finds.
+    async fn until_mute<T>(
+        &self,
+        context: &Context,
+        meter: &TreeMeter,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Failed> {
+        let shown = Watched::new(context);
+        shown.progress.set_open(true);
+        let part = shown.progress.part();
         let mut tick = interval(LOOK);
         tokio::pin!(work);
         let done = loop {
             tokio::select! {
                 biased;
                 done = &mut work => break Some(done),
-                _ = tick.tick() => if self.open().unsaid.is_some() { break None },
+                _ = tick.tick() => {
+                    shown.look(&part, meter, true);
+                    if self.open().unsaid.is_some() {
+                        break None;
+                    }
+                }
             }
         };
         match (self.open().unsaid.take(), done) {
@@ -123,20 +142,13 @@ impl Entries {
     }
 
     fn one(&mut self, remote: &RemotePath, compared: Result<Compared, ClientError>) -> Result<(), Failed> {
-        let path = super::transfer::shown(remote);
+        let path = shown(remote);
         match compared {
             Ok(found) => self.say(path, found, None)?,
             Err(error) if ends_the_job(&error) => return Err(error.into()),
             Err(error) => self.say(path, Compared::Unreadable, Some(&reason(&error)))?,
         }
         Ok(())
-    }
-
-    /// Something was not listed, and said to be.
-    fn incomplete(&mut self) {
-        if self.tallied.unreadable == 0 {
-            self.tallied.count(Compared::Unreadable);
-        }
     }
 
     fn say(&mut self, path: &[u8], found: Compared, message: Option<&str>) -> io::Result<()> {

@@ -9,13 +9,13 @@ use ft_protocol::fs::Mtime;
 use ft_protocol::{Error, Status};
 
 use super::context::{Context, Server};
+use super::transfer::Watched;
 use super::{Failed, ends_the_job, local_sum};
 use crate::address::HostSpec;
 use crate::cli::Sides;
 use crate::client::{Client, ClientError, Summed};
 use crate::exit::Exit;
 use crate::output::{Compared, ComparedReport, Tallied, reason};
-use crate::progress::Progress;
 use crate::receipts::{self, Receipt, ReceiptError, Recorded};
 
 /// As a command of its own, which connects only where the server has to be asked. The receipt says which one that is,
@@ -102,7 +102,7 @@ struct Check<'a> {
     client: Option<&'a mut Client>,
     sides: Sides,
     tallied: Tallied,
-    progress: Progress,
+    shown: Watched<'a>,
 }
 
 /// What one side has of a file.
@@ -113,29 +113,28 @@ struct Side<'a> {
 
 impl<'a> Check<'a> {
     fn new(context: &'a Context, host: &str, client: Option<&'a mut Client>, sides: Sides) -> Self {
-        let progress = Progress::new(&context.output, context.settings.progress);
-        Self { context, host: host.to_owned(), client, sides, tallied: Tallied::default(), progress }
+        let shown = Watched::new(context);
+        Self { context, host: host.to_owned(), client, sides, tallied: Tallied::default(), shown }
     }
 
     async fn all(mut self, mut receipt: Receipt) -> Result<Exit, Failed> {
         let start = Instant::now();
         let run = self.client.as_ref().map_or([0; 16], |client| *client.run());
         self.context.output.start(&run)?;
-        self.context.current.begin(&self.context.output, &self.progress);
-        self.progress.set_open(true);
-        self.progress.start(None);
+        self.shown.progress.set_open(true);
+        self.shown.progress.start(None);
         while let Some(file) = receipt.next_file()? {
-            self.progress.add_files(1);
-            self.progress.message(file.remote.as_bytes());
+            self.shown.progress.add_files(1);
+            self.shown.progress.message(file.remote.as_bytes());
             if self.sides != Sides::Remote {
                 self.local(&file).await?;
             }
             if self.sides != Sides::Local {
                 self.remote(&file).await?;
             }
-            self.progress.file_done();
+            self.shown.progress.file_done();
         }
-        self.progress.finish();
+        self.shown.progress.finish();
         warn_of_cut(self.context, &receipt)?;
         let exit = self.tallied.exit();
         self.context.output.checked(&self.tallied, &self.host, start.elapsed(), exit)?;
@@ -183,14 +182,6 @@ impl<'a> Check<'a> {
         let (host, path, message) = (self.host.as_str(), side.name, message.as_deref());
         let report = ComparedReport { host, side: Some(side.word), path, found, message };
         Ok(self.context.output.compared(&report)?)
-    }
-}
-
-/// A run that is cut short leaves no bar behind.
-impl Drop for Check<'_> {
-    fn drop(&mut self) {
-        self.progress.finish();
-        self.context.current.end();
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use ft_protocol::digest::Algorithm;
 use ft_protocol::transfer::Meter;
+use ft_protocol::tree::{TreeDone, TreeMeter};
 use ft_protocol::{Error, RemotePath, Status};
 use tokio::time::interval;
 
@@ -15,7 +16,7 @@ use super::context::Context;
 use super::{About, Failed, ends_the_job};
 use crate::cli::globals::{TransferArgs, TransferSettings};
 use crate::cli::values::DigestChoice;
-use crate::client::{ClientError, TransferOptions, TreeDone, TreeMeter};
+use crate::client::{ClientError, TransferOptions};
 use crate::exit::Exit;
 use crate::output::Change;
 use crate::progress::{Part, Position, Progress};
@@ -26,11 +27,9 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// A run of transfers.
 pub(super) struct Run<'a> {
-    context: &'a Context,
     action: &'static str,
     settings: TransferSettings,
-    progress: Progress,
-    begun: Cell<bool>,
+    shown: Watched<'a>,
     pub(super) books: Books,
     start: Instant,
 }
@@ -46,22 +45,12 @@ impl<'a> Run<'a> {
         dry: bool,
     ) -> Result<Self, Failed> {
         context.output.start(run)?;
-        let progress = Progress::new(&context.output, context.settings.progress);
-        context.current.begin(&context.output, &progress);
         let settings = args.settings(&context.config);
         let directory = receipts::directory().filter(|_| !dry);
         let receipt = directory.map(|directory| Recorder::new(directory, run, action, host));
         let books = Books::new(&context.output, host, action, settings.digest, receipt);
         books.open().summary.dry_run = dry;
-        Ok(Self {
-            context,
-            action,
-            settings,
-            progress,
-            begun: Cell::new(false),
-            books,
-            start: Instant::now(),
-        })
+        Ok(Self { action, settings, shown: Watched::new(context), books, start: Instant::now() })
     }
 
     pub(super) fn settings(&self) -> &TransferSettings {
@@ -70,19 +59,19 @@ impl<'a> Run<'a> {
 
     /// How many files there are.
     pub(super) fn files(&self, count: usize) {
-        self.progress.files(Some(count as u64));
+        self.shown.progress.files(Some(count as u64));
     }
 
     /// How many files there are is found out on the way: these are directories, or may be.
     pub(super) fn trees(&self) {
-        self.progress.set_open(true);
+        self.shown.progress.set_open(true);
         self.books.open().summary.tree = true;
     }
 
     /// A source turned out to be a single file; `last` where no other one follows.
     pub(super) fn is_file(&self, last: bool) {
-        self.progress.add_files(1);
-        self.progress.set_open(!last);
+        self.shown.progress.add_files(1);
+        self.shown.progress.set_open(!last);
     }
 
     /// What is computed and compared.
@@ -109,8 +98,8 @@ impl<'a> Run<'a> {
         meter: &Arc<Meter>,
         work: impl Future<Output = Result<T, ClientError>>,
     ) -> Result<T, ClientError> {
-        self.progress.message(name);
-        let mut shown = Shown { base: self.progress.position(), total: None, kept: 0 };
+        self.shown.progress.message(name);
+        let mut shown = Shown { base: self.shown.progress.position(), total: None, kept: 0 };
         let mut tick = interval(LOOK);
         tokio::pin!(work);
         let done = loop {
@@ -131,7 +120,7 @@ impl<'a> Run<'a> {
         last: bool,
         work: impl Future<Output = Result<TreeDone, ClientError>>,
     ) -> Result<Result<TreeDone, ClientError>, Failed> {
-        let part = self.progress.part();
+        let part = self.shown.progress.part();
         let mut tick = interval(LOOK);
         tokio::pin!(work);
         let done = loop {
@@ -139,14 +128,14 @@ impl<'a> Run<'a> {
                 biased;
                 done = &mut work => break done,
                 _ = tick.tick() => {
-                    self.show_tree(&part, meter, last);
+                    self.shown.look(&part, meter, last);
                     if self.books.open().is_mute() {
                         break Ok(TreeDone::default());
                     }
                 }
             }
         };
-        self.show_tree(&part, meter, last);
+        self.shown.look(&part, meter, last);
         self.books.open().unsaid()?;
         Ok(done)
     }
@@ -156,33 +145,13 @@ impl<'a> Run<'a> {
         if meter.total().is_none() && meter.done() == 0 {
             return;
         }
-        self.begin();
-        shown.update(&self.progress, meter);
-    }
-
-    fn show_tree(&self, part: &Part, meter: &TreeMeter, last: bool) {
-        if meter.files_total() == 0 && !meter.is_complete_listing() {
-            return;
-        }
-        self.begin();
-        // Asked first: totals that grow after it are not taken for final ones.
-        let is_final = meter.is_complete_listing();
-        let name = meter.current();
-        let (bytes_done, files_done) = (meter.bytes_done(), meter.files_done());
-        let (bytes_total, files_total) = (meter.bytes_total(), meter.files_total());
-        let position = Position { bytes_done, bytes_total, files_done, files_total, is_final, name: &name };
-        self.progress.at(part, &position, last);
-    }
-
-    fn begin(&self) {
-        if !self.begun.replace(true) {
-            self.progress.start(None);
-        }
+        self.shown.begin();
+        shown.update(&self.shown.progress, meter);
     }
 
     /// Says that a file arrived.
     pub(super) fn arrived(&mut self, file: &Arrived<'_>, elapsed: Duration) -> Result<(), Failed> {
-        self.progress.file_done();
+        self.shown.progress.file_done();
         Ok(self.books.open().arrived(file, elapsed)?)
     }
 
@@ -242,7 +211,7 @@ impl<'a> Run<'a> {
 
     /// The last words, and the exit code.
     pub(super) fn finish(self) -> Result<Exit, Failed> {
-        self.progress.finish();
+        self.shown.progress.finish();
         let nothing_is_an_error = self.settings.error_on_no_transfer;
         Ok(self.books.open().finish(self.start.elapsed(), nothing_is_an_error)?)
     }
@@ -273,8 +242,45 @@ impl Taken {
     }
 }
 
+/// The progress of a run, for whoever looks or asks.
+pub(super) struct Watched<'a> {
+    context: &'a Context,
+    pub(super) progress: Progress,
+    begun: Cell<bool>,
+}
+
+impl<'a> Watched<'a> {
+    pub(super) fn new(context: &'a Context) -> Self {
+        let progress = Progress::new(&context.output, context.settings.progress);
+        context.current.begin(&context.output, &progress);
+        Self { context, progress, begun: Cell::new(false) }
+    }
+
+    fn begin(&self) {
+        if !self.begun.replace(true) {
+            self.progress.start(None);
+        }
+    }
+
+    /// Shows how far a tree is; nothing before something was found, as with single files. `last`: no other part of the
+    /// job follows.
+    pub(super) fn look(&self, part: &Part, meter: &TreeMeter, last: bool) {
+        // Asked first: totals that grow after it are not taken for final ones.
+        let is_final = meter.is_complete();
+        if meter.files_total() == 0 && !is_final {
+            return;
+        }
+        self.begin();
+        let name = meter.current();
+        let (bytes_done, files_done) = (meter.bytes_done(), meter.files_done());
+        let (bytes_total, files_total) = (meter.bytes_total(), meter.files_total());
+        let position = Position { bytes_done, bytes_total, files_done, files_total, is_final, name: &name };
+        self.progress.at(part, &position, last);
+    }
+}
+
 /// A run that is cut short leaves no bar behind.
-impl Drop for Run<'_> {
+impl Drop for Watched<'_> {
     fn drop(&mut self) {
         self.progress.finish();
         self.context.current.end();

@@ -9,9 +9,8 @@ use ft_protocol::{Error, RemotePath, Status};
 use super::Failed;
 use super::books::Place;
 use super::transfer::Run;
-use crate::cli::{Direction, Selection};
-use crate::client::{Client, ClientError, TreeDone, TreeOptions};
-use crate::exit::Exit;
+use crate::cli::{BackupDir, Direction, Selection};
+use crate::client::{Client, ClientError, TreeOptions};
 
 /// How the trees of a run are transferred.
 pub(super) struct Trees {
@@ -21,7 +20,7 @@ pub(super) struct Trees {
     /// Compare contents all the same.
     pub(super) checksum: bool,
     pub(super) delete: Option<u64>,
-    pub(super) backup: Option<RemotePath>,
+    pub(super) backup: Option<BackupDir>,
     /// Make missing directories above the target.
     pub(super) parents: bool,
     pub(super) dry_run: bool,
@@ -78,19 +77,32 @@ impl Trees {
         let place = Place { local, remote, shown, dry_run: self.dry_run };
         let options = self.options(run, &place);
         let meter = Arc::clone(&options.meter);
-        let failed_before = run.books.open().summary.failed;
         let done = match self.direction {
             Direction::FromServer => {
-                let got = client.get_tree(&place.remote, &place.local, &options);
+                let backup = match &self.backup {
+                    Some(BackupDir::Local(dir)) => Some(dir.as_path()),
+                    _ => None,
+                };
+                let got = client.get_tree(&place.remote, &place.local, backup, &options);
                 run.watch_tree(&meter, last, got).await?
             }
             Direction::ToServer => {
-                let put = client.put_tree(&place.local, &place.remote, &options);
+                let backup = match &self.backup {
+                    Some(BackupDir::Remote(path)) => Some(path),
+                    _ => None,
+                };
+                let put = client.put_tree(&place.local, &place.remote, backup, &options);
                 run.watch_tree(&meter, last, put).await?
             }
         };
         match done {
-            Ok(done) => self.finished(run, &place, &done, failed_before)?,
+            Ok(done) => {
+                let mut books = run.books.open();
+                books.equal(done.equal);
+                if self.delete.is_some() && done.failed > 0 {
+                    books.note("nothing was deleted, because not everything arrived")?;
+                }
+            }
             Err(error) if self.is_file(&error) => return Ok(Outcome::File),
             Err(error) => run.tree_failed(&place, error)?,
         }
@@ -114,7 +126,6 @@ impl Trees {
             resume: settings.resume,
             quick: self.sync && !self.checksum,
             delete: self.delete,
-            backup: self.backup.clone(),
             parents: self.parents,
             dry_run: self.dry_run,
             rate: settings.bwlimit,
@@ -123,32 +134,5 @@ impl Trees {
             meter: Arc::default(),
             on_item: Arc::new(move |item| books.open().item(&place, item)),
         }
-    }
-
-    fn finished(
-        &self,
-        run: &Run<'_>,
-        place: &Place,
-        done: &TreeDone,
-        failed_before: u64,
-    ) -> Result<(), Failed> {
-        let mut books = run.books.open();
-        books.summary.equal += done.equal;
-        (0..done.equal).for_each(|_| books.tally.done());
-        let failed = books.summary.failed > failed_before;
-        if !done.complete && !failed {
-            let source = match self.direction {
-                Direction::FromServer => place.remote.to_string(),
-                Direction::ToServer => place.local.display().to_string(),
-            };
-            let failed = Failed::alone(Exit::Partial, format!("'{source}' could not be read completely"));
-            books.failed(&failed, b"");
-            books.tally.failed(Exit::Partial);
-        }
-        if self.delete.is_some() && (failed || !done.complete) {
-            books
-                .note("nothing was deleted, because not everything arrived; deleting comes after all else")?;
-        }
-        Ok(())
     }
 }

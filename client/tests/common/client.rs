@@ -50,11 +50,14 @@ pub(crate) struct Ran {
 #[track_caller]
 pub(crate) fn run(command: &mut Command, input: &[u8]) -> Ran {
     let what = format!("{command:?}");
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_vec());
-    // A program that does not read all of it may end before.
-    thread::spawn(move || stdin.write_all(&input));
+    // Whether a pipe without input is closed yet when the client looks at it is a matter of luck.
+    let stdin = if input.is_empty() { Stdio::null() } else { Stdio::piped() };
+    let mut child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    if let Some(mut stdin) = child.stdin.take() {
+        let input = input.to_vec();
+        // A program that does not read all of it may end before.
+        thread::spawn(move || stdin.write_all(&input));
+    }
     let (out, err) = (all(child.stdout.take().unwrap()), all(child.stderr.take().unwrap()));
     let (Ok(out), Ok(err)) = (out.recv_timeout(patience()), err.recv_timeout(patience())) else {
         let _ = child.kill();

@@ -439,6 +439,8 @@ messages! {
         "2" size: u32 = uint32;
         /// Digest of the content.
         "3" digest: Vec<u8> = bytes;
+        /// The file is longer now; this is as much of it as its NODE declared.
+        "4" grew: bool = bool;
     }
     /// NODEs that were not accepted up to here need nothing more.
     Pass {
@@ -447,7 +449,7 @@ messages! {
     }
     /// What became of a node. From the sender: it cannot be read, and is given up.
     NodeResult {
-        /// Number of the NODE; 0 for what the source does not have.
+        /// Number of the NODE that was accepted; 0 for all others.
         "1" file: u32 = uint32;
         /// [`crate::Status`].
         "2" status: u32 = uint32;
@@ -459,6 +461,8 @@ messages! {
         "5" digest: Vec<u8> = bytes;
         /// Path beneath the tree where there is no number.
         "6" path: Vec<u8> = bytes;
+        /// What it is, as in NODE, where there is no number.
+        "7" kind: u32 = uint32;
     }
     /// The reader of a stream has room for more.
     Credit {
