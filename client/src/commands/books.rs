@@ -325,6 +325,12 @@ impl Entries {
         Ok(exit)
     }
 
+    /// A tree did not come to its end: what was done until then is summed up as of one that did.
+    pub(super) fn cut_short(&mut self) {
+        let Summary { files, failed, skipped, equal, deleted, .. } = self.summary;
+        self.summary.tree |= files + failed + skipped + equal + deleted > 0;
+    }
+
     /// So many files of a tree were equal by size and time.
     pub(super) fn equal(&mut self, files: u64) {
         self.summary.equal += files;

@@ -130,7 +130,10 @@ impl Entries {
             return self.say(path, Compared::Unreadable, Some(&message));
         }
         let found = match item.action {
-            Action::Skipped => return self.output.skipped(&self.host, path, "is a device, FIFO or socket"),
+            _ if item.kind == Kind::Other => {
+                return self.output.skipped(&self.host, path, "is a device, FIFO or socket");
+            }
+            Action::Skipped => return Ok(()),
             // Modes and times are no contents.
             Action::Equal | Action::Meta if item.kind == Kind::Dir => return Ok(()),
             Action::Equal | Action::Meta => Compared::Equal,

@@ -65,7 +65,6 @@ impl<'a> Run<'a> {
     /// How many files there are is found out on the way: these are directories, or may be.
     pub(super) fn trees(&self) {
         self.shown.progress.set_open(true);
-        self.books.open().summary.tree = true;
     }
 
     /// A source turned out to be a single file; `last` where no other one follows.

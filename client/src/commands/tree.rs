@@ -98,13 +98,17 @@ impl Trees {
         match done {
             Ok(done) => {
                 let mut books = run.books.open();
+                books.summary.tree = true;
                 books.equal(done.equal);
                 if self.delete.is_some() && done.failed > 0 {
                     books.note("nothing was deleted, because not everything arrived")?;
                 }
             }
             Err(error) if self.is_file(&error) => return Ok(Outcome::File),
-            Err(error) => run.tree_failed(&place, error)?,
+            Err(error) => {
+                run.books.open().cut_short();
+                run.tree_failed(&place, error)?;
+            }
         }
         Ok(Outcome::Tree)
     }

@@ -154,12 +154,11 @@ pub(super) fn summary_line(summary: &Summary) -> String {
     if summary.files > 0 && summary.dry_run {
         line += &format!(", {}", human_bytes(summary.bytes));
     } else if summary.files > 0 {
-        line += &format!(
-            ", {} in {} ({})",
-            human_bytes(summary.bytes),
-            human_duration(summary.elapsed),
-            human_rate(summary.bytes.saturating_sub(summary.kept), summary.elapsed)
-        );
+        let (bytes, elapsed) = (human_bytes(summary.bytes), human_duration(summary.elapsed));
+        line += &match summary.bytes.saturating_sub(summary.kept) {
+            0 if summary.kept > 0 => format!(", {bytes} in {elapsed}"),
+            moved => format!(", {bytes} in {elapsed} ({})", human_rate(moved, summary.elapsed)),
+        };
         if summary.kept > 0 {
             line += &format!(", {} of it were there", human_bytes(summary.kept));
         }
