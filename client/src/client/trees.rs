@@ -124,7 +124,7 @@ impl Client {
                         Ok(held.as_ref().map(|held| held.place.clone()).unwrap_or_default())
                     }),
                     account: account.clone(),
-                    rights: Rights::WRITE.union(Rights::DELETE),
+                    rights: Rights::READ.union(Rights::WRITE).union(Rights::DELETE),
                     algorithm: options.digest,
                     whole: options.whole(),
                     preserve: options.preserve,
