@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use ftclient::address::RemoteOperand;
 use ftclient::cli::{
     BackupDir, CheckPlan, Direction, GetPlan, LocalSource, LocalTarget, NameList, Plan, PutPlan, RuleSource,
-    Sides, Stop, SyncPlan, parse,
+    Sides, Stop, SyncPlan, command, parse,
 };
 
 fn run(line: &str) -> Result<Plan, Stop> {
@@ -235,5 +235,33 @@ fn check_looks_at_either_side_of_a_receipt() {
         ("check --receipt ''", "needs a run"),
     ] {
         refused(line, says);
+    }
+}
+
+#[test]
+fn what_changes_the_meaning_of_a_run_has_no_name_in_the_environment() {
+    let command = command();
+    for (verb, options) in [
+        (
+            "sync",
+            &[
+                "delete",
+                "max_delete",
+                "checksum",
+                "dry_run",
+                "backup_dir",
+                "exclude",
+                "include",
+                "files_from",
+            ][..],
+        ),
+        ("get", &["recursive", "dry_run", "exclude_from", "no_clobber"]),
+        ("put", &["recursive", "dry_run", "mkdirs"]),
+    ] {
+        let verb = command.find_subcommand(verb).unwrap();
+        for option in options {
+            let known = verb.get_arguments().find(|arg| arg.get_id() == option);
+            assert!(known.unwrap_or_else(|| panic!("{option}")).get_env().is_none(), "{option}");
+        }
     }
 }
