@@ -202,7 +202,8 @@ impl Progress {
 
     /// How far the run is, in words, whatever is shown otherwise.
     pub fn words(&self) -> String {
-        self.state().line(Instant::now())
+        let state = self.state();
+        if state.begun { state.line(Instant::now()) } else { "nothing has moved yet".to_owned() }
     }
 
     /// The same as an event.

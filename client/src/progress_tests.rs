@@ -205,6 +205,7 @@ fn while_files_are_still_found_nothing_is_said_in_relation_to_a_total() {
 #[test]
 fn a_tree_that_begins_anew_after_a_broken_connection_never_goes_back() {
     let progress = Progress::hidden();
+    assert_eq!(progress.words(), "nothing has moved yet");
     progress.set_open(true);
     let start = progress.part();
     progress.start(None);

@@ -114,6 +114,9 @@ fn a_dry_run_names_what_the_run_names_and_does_nothing() {
     assert_eq!(contents(&world.remote("copy")), before);
     assert_eq!(items(&dry.err), ["* a.txt", "+ new", "- d/b.txt"]);
     assert!(dry.err.contains("would transfer 2 files"), "{}", dry.err);
+    let single = world.ft(["get", "-r", "-n", "nas:copy/link", "nas:copy/d", "."]).ok();
+    assert_eq!(items(&single.err), ["+ copy/link", "+ d/", "+ d/b.txt", "+ d/c.tmp", "+ d/empty/"]);
+    assert!(!world.local("d").exists() && !world.local("link").exists());
     let ran = world.ft(["sync", "--delete", "src", "nas:copy"]).ok();
     assert_eq!(items(&ran.err), items(&dry.err));
     same(&world.local("src"), &world.remote("copy"));
@@ -185,6 +188,9 @@ fn what_ends_the_job_keeps_its_code() {
     world.ft(["sync", "nosuch", "nas:x"]).exits(4);
     world.ft(["sync", "nas:x/y/a.txt", "copy"]).exits(1).says("sync makes directories equal");
     assert!(!world.local("copy").exists());
+    // Of several sources the others go on.
+    world.ft(["get", "-r", "nas:none", "nas:x", "."]).exits(3);
+    assert!(world.local("x/y/a.txt").exists());
     world.account("reader", "read");
     world.ft(["put", "-r", "src", "reader@nas:new"]).exits(7);
     world.ft(["sync", "-l", "reader", "--delete", "src", ":x/y"]).exits(7);

@@ -56,7 +56,7 @@ pub(super) async fn run(context: &Context, server: &mut Server, plan: GetPlan) -
     let mut seen = HashSet::new();
     paths.retain(|path| seen.insert(path.clone()));
     match &trees {
-        Some(_) => run.trees(),
+        Some(_) => run.trees(paths.len()),
         None => run.files(paths.len()),
     }
     let mut job = Job { target, copy, trees, dry_run: tree.dry_run, taken: Taken::default() };

@@ -29,7 +29,7 @@ pub(super) async fn run(context: &Context, server: &mut Server, mut plan: PutPla
     let mut seen = HashSet::new();
     plan.sources.retain(|source| seen.insert(source.clone()));
     match &trees {
-        Some(_) => run.trees(),
+        Some(_) => run.trees(plan.sources.len()),
         None => run.files(plan.sources.len()),
     }
     let target = PutTarget { path: plan.target, into: plan.target_is_dir, parents: plan.mkdirs };

@@ -22,7 +22,7 @@ pub(super) async fn run(context: &Context, server: &mut Server, plan: SyncPlan) 
         names,
     };
     let mut run = Run::new(context, host, "sync", &plan.transfer, client.run(), plan.dry_run)?;
-    run.trees();
+    run.trees(1);
     let SyncPlan { local, remote, .. } = plan;
     match trees.transfer(client, &mut run, local, remote.clone(), true, Vec::new()).await {
         Ok(Outcome::Tree) => {}

@@ -30,6 +30,8 @@ pub(super) struct Run<'a> {
     action: &'static str,
     settings: TransferSettings,
     shown: Watched<'a>,
+    /// There is one source, so what ends it ends the job.
+    single: bool,
     pub(super) books: Books,
     start: Instant,
 }
@@ -50,7 +52,14 @@ impl<'a> Run<'a> {
         let receipt = directory.map(|directory| Recorder::new(directory, run, action, host));
         let books = Books::new(&context.output, host, action, settings.digest, receipt);
         books.open().summary.dry_run = dry;
-        Ok(Self { action, settings, shown: Watched::new(context), books, start: Instant::now() })
+        Ok(Self {
+            action,
+            settings,
+            shown: Watched::new(context),
+            single: true,
+            books,
+            start: Instant::now(),
+        })
     }
 
     pub(super) fn settings(&self) -> &TransferSettings {
@@ -62,8 +71,9 @@ impl<'a> Run<'a> {
         self.shown.progress.files(Some(count as u64));
     }
 
-    /// How many files there are is found out on the way: these are directories, or may be.
-    pub(super) fn trees(&self) {
+    /// How many files there are is found out on the way: these sources are directories, or may be.
+    pub(super) fn trees(&mut self, sources: usize) {
+        self.single = sources == 1;
         self.shown.progress.set_open(true);
     }
 
@@ -172,7 +182,7 @@ impl<'a> Run<'a> {
     /// Says that a tree did not come to its end. An error where nothing else of the job can succeed.
     pub(super) fn tree_failed(&mut self, place: &Place, error: ClientError) -> Result<(), Failed> {
         let here = matches!(&error, ClientError::Protocol(Error::Local(_)));
-        let keeps_its_code = ends_with_its_code(error.status());
+        let keeps_its_code = self.single && ends_with_its_code(error.status());
         if here {
             let path = place.local.clone();
             return self.end_of(path.as_os_str().as_encoded_bytes(), error, here, keeps_its_code);
