@@ -270,10 +270,15 @@ impl TreeLanding {
             if failure.status == Status::Ok {
                 return Err(Error::protocol("a sender's NODE_RESULT without a failure"));
             }
-            if self.turns.find(result.file).is_none() && result.file > self.decided {
-                return Err(Error::protocol(format!("NODE_RESULT for node {}", result.file)));
-            }
-            return self.give_up(result.file, failure, false);
+            return match self.turns.find(result.file) {
+                Some(arriving) if arriving.item.failure.is_none() => {
+                    self.give_up(result.file, failure, false)
+                }
+                // Both ends gave it up at the same time.
+                Some(arriving) if arriving.item.here => Ok(()),
+                None if self.given_up.contains(&result.file) => Ok(()),
+                _ => Err(Error::protocol(format!("NODE_RESULT for node {}, which is not due", result.file))),
+            };
         }
         let path = RemotePath::from_wire(&result.path).map_err(|error| Error::protocol(error.to_string()))?;
         let kind = kind_from_wire(result.kind).unwrap_or(Kind::Other);
