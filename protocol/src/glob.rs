@@ -235,3 +235,60 @@ fn first_char_len(bytes: &[u8]) -> usize {
 fn refused(what: &str) -> Error {
     Error::local(Status::Invalid, what)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn fits(pattern: &[u8], name: &[u8]) -> bool {
+        Pattern::new(pattern, Escapes::Any).unwrap().matches(name)
+    }
+
+    #[test]
+    fn a_backslash_escapes_what_it_may() {
+        let special = Pattern::new(br"a\x\*\", Escapes::Special).unwrap();
+        let any = Pattern::new(br"a\x\*", Escapes::Any).unwrap();
+        assert_eq!(special.literal().unwrap(), br"a\x*\");
+        assert_eq!(any.literal().unwrap(), b"ax*");
+        assert!(Pattern::new(br"a\", Escapes::Any).is_err(), "it escapes nothing");
+    }
+
+    #[test]
+    fn a_hostile_pattern_costs_little_and_must_be_closed() {
+        assert!(!fits(&b"*a".repeat(60), &[b'a'; 59]));
+        assert!(!fits(&b"[^a]*".repeat(20_000), &[b'b'; 255]));
+        for open in [&b"["[..], b"[!", b"[]", b"[a-", b"[[:", b"[[:digit:]", b"[\\", b"[a-\\"] {
+            assert!(Pattern::new(open, Escapes::Any).is_err(), "{}", open.escape_ascii());
+        }
+    }
+
+    /// The definition, which takes for ever on hostile input.
+    fn by_definition(pattern: &[u8], name: &[u8]) -> bool {
+        match (pattern, name) {
+            ([], _) => name.is_empty(),
+            ([b'*', rest @ ..], _) => (0..=name.len()).any(|taken| by_definition(rest, &name[taken..])),
+            ([_, ..], []) => false,
+            ([b'?', rest @ ..], [_, left @ ..]) => by_definition(rest, left),
+            ([byte, rest @ ..], [first, left @ ..]) => byte == first && by_definition(rest, left),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn patterns_fit_by_definition(pattern in "[ab*?]{0,8}", name in "[abc]{0,10}") {
+            let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
+            prop_assert_eq!(fits(pattern, name), by_definition(pattern, name));
+        }
+
+        #[test]
+        fn whatever_parses_ends(pattern: Vec<u8>, name: Vec<u8>) {
+            for escapes in [Escapes::Any, Escapes::Special] {
+                if let Ok(pattern) = Pattern::new(&pattern, escapes) {
+                    let fits = pattern.matches(&name);
+                    prop_assert!(pattern.literal().is_none_or(|literal| (literal == name) == fits));
+                }
+            }
+        }
+    }
+}

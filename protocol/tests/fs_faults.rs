@@ -68,7 +68,25 @@ fn a_batch_that_the_disk_lost_replaces_nothing() {
     assert!(dir.sync_all().is_err());
     fail::remove("fs::syncfs");
     fail::remove("fs::fsync");
-    assert!(commit_all(batch(&dir)).iter().all(Result::is_ok));
+    assert!(commit_all(batch(&held(temp.path()))).iter().all(Result::is_ok));
+    scenario.teardown();
+}
+
+#[test]
+fn after_a_lost_write_no_later_batch_of_the_operation_succeeds() {
+    let temp = tempfile::tempdir().unwrap();
+    let (dir, fresh) = (held(temp.path()), held(temp.path()));
+    let scenario = FailScenario::setup();
+    // The kernel says it once, and what it says may concern the batch that is being written meanwhile.
+    fail::cfg("fs::syncfs", "1*return->off").unwrap();
+    let closed = |dir: &Dir| {
+        let file = Closed::write(dir, b"new", 0o600, None).unwrap();
+        commit_all(vec![Complete::Closed { file, target: b"f".to_vec(), replace: true }]).remove(0)
+    };
+    assert!(closed(&dir).is_err());
+    assert!(closed(&dir.clone()).is_err());
+    assert!(dir.sync_all().is_err());
+    closed(&fresh).unwrap();
     scenario.teardown();
 }
 

@@ -35,11 +35,13 @@ pub fn contents(root: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
 fn look(root: &Path, dir: &Path, all: &mut BTreeMap<Vec<u8>, Seen>) {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
-        let meta = path.symlink_metadata().unwrap();
+        // Staging files come and go while a server puts away what a client left.
+        let Ok(meta) = path.symlink_metadata() else { continue };
         let content = if meta.is_symlink() {
             fs::read_link(&path).unwrap().into_os_string().into_vec()
         } else if meta.is_file() {
-            fs::read(&path).unwrap()
+            let Ok(content) = fs::read(&path) else { continue };
+            content
         } else {
             Vec::new()
         };

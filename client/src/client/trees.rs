@@ -8,7 +8,7 @@ use ft_protocol::auth::Rights;
 use ft_protocol::digest::Algorithm;
 use ft_protocol::fs::{DirLock, Filter, Kind, Links, Names, Root};
 use ft_protocol::tree::{
-    Action, Backup, CompareTree, Item, OnItem, Place, ReceiveTree, SendTree, TreeDone, TreeMeter,
+    Action, Backup, CompareTree, Item, OnItem, Place, ReceiveTree, SendTree, TreeDone, TreeMeter, Unheard,
     compare_tree, receive_tree, send_tree,
 };
 use ft_protocol::wire::Message;
@@ -165,6 +165,7 @@ impl Client {
             return Err(Error::local(Status::Invalid, message).into());
         }
         let once = Once::new(Arc::clone(&options.on_item), true);
+        let unheard = Unheard::default();
         let meter = Some(options.meter.bytes());
         self.repeat(Repeat::Safe, meter, async |session, attempt| {
             once.attempt(attempt);
@@ -196,6 +197,7 @@ impl Client {
                 hashes: options.hashes(),
                 rate: options.rate,
                 meter: Arc::clone(&options.meter),
+                unheard: unheard.clone(),
                 on_item: once.on_item(),
             };
             let outcome = send_tree(&mut session.conn, op, job).await;
@@ -405,6 +407,8 @@ impl Told {
         let new = match item.action {
             Action::Deleted if self.removes => true,
             _ if item.failure.is_some() || item.kind == Kind::Other => self.ahead.insert(item.path.clone()),
+            // What was made of these stands there at the next attempt, and is not made again.
+            _ if item.kind != Kind::File => true,
             _ if self.until.as_ref().is_some_and(|until| !is_after(&item.path, until)) => false,
             _ => {
                 if self.last.as_ref().is_none_or(|last| is_after(&item.path, last)) {

@@ -1,7 +1,6 @@
 //! Many small files at once: written, synced together, renamed, and only then reported.
 
-use std::collections::HashMap;
-use std::os::fd::AsFd;
+use std::collections::{HashMap, HashSet};
 use std::sync::OnceLock;
 
 use rustix::io::Errno;
@@ -11,6 +10,9 @@ use super::commit::{Commit, Committed, Ready, fsync, give_name, replaceable, syn
 use super::dir::Dir;
 use super::failed;
 use crate::error::{Error, Failure, Result, Status};
+
+/// More directories than this on one file system are synced with it.
+const FEW_DIRS: usize = 2;
 
 /// One complete file of a batch.
 #[derive(Debug)]
@@ -31,31 +33,24 @@ pub enum Complete {
 /// Commits many small files with one syncfs(2) for each file system where the kernel reports its errors
 /// (Linux ≥ 5.8), which is several times faster than an fsync each. One result for each file, in order.
 ///
-/// Files come in the order in which they were begun: the first one's directory, which must be older than all writes
-/// of the batch, is asked whether any was lost. The kernel says so once for each descriptor, so this operation has
-/// opened it itself ([`super::Root::dir`], [`Dir::dir`]).
+/// The kernel tells each descriptor once which writes were lost since it was opened. So the oldest directory of the
+/// batch is asked, which is older than all its writes; this operation has opened it itself ([`super::Root::dir`],
+/// [`Dir::dir`]).
 pub fn commit_all(batch: Vec<Complete>) -> Vec<Result<Committed>> {
     let mut pending: Vec<Result<Pending>> = batch.into_iter().map(Pending::new).collect();
     sync_files(&mut pending);
     let published: Vec<Result<(Dir, Committed)>> =
         pending.into_iter().map(|pending| pending?.publish()).collect();
-    let mut dirs = SyncedDirs::of(&published);
-    published
-        .into_iter()
-        .map(|published| {
-            let (dir, committed) = published?;
-            dirs.sync(&dir).map(|()| committed).map_err(Error::Local)
-        })
-        .collect()
+    sync_dirs(published)
 }
 
 impl Dir {
     /// syncfs(2): makes everything durable that was written to the file system that this directory is on.
     ///
-    /// The kernel reports each lost write once for a descriptor: ask through a directory that this operation opened
-    /// before it wrote, and shares with no other.
+    /// The kernel tells each descriptor once that a write was lost: ask through a directory that this operation opened
+    /// before it wrote, and shares with no other. Where it has failed once, it fails for ever.
     pub fn sync_all(&self) -> Result<()> {
-        syncfs(self).map_err(|errno| failed("sync the file system of", self.path(), errno))
+        self.sync_file_system().map_err(|errno| failed("sync the file system of", self.path(), errno))
     }
 }
 
@@ -120,31 +115,38 @@ pub(super) fn taken_away(dir: &Dir, target: &[u8]) -> Error {
 
 /// Syncs the files that are ready; those of a file system whose sync failed become errors.
 fn sync_files(batch: &mut [Result<Pending>]) {
-    let device = |pending: &Pending| pending.dir().meta().map(|meta| meta.dev);
+    let mut places = Places::default();
+    let mut oldest_on: HashMap<u64, Dir> = HashMap::new();
     // Only files that are still open can be synced alone.
     let mut open_on: HashMap<u64, usize> = HashMap::new();
     for pending in batch.iter().flatten() {
-        if let (Pending::Open(_), Ok(dev)) = (pending, device(pending)) {
-            *open_on.entry(dev).or_default() += 1;
+        let dir = pending.dir();
+        let Ok((dev, _)) = places.of(dir) else { continue };
+        let oldest = oldest_on.entry(dev).or_insert_with(|| dir.clone());
+        if dir.is_older_than(oldest) {
+            *oldest = dir.clone();
         }
+        *open_on.entry(dev).or_default() += usize::from(matches!(pending, Pending::Open(_)));
     }
     let mut whole: HashMap<u64, Result<(), Errno>> = HashMap::new();
     for slot in batch.iter_mut() {
         let Ok(pending) = slot else { continue };
-        let dev = match device(pending) {
-            Ok(dev) => dev,
+        let dev = match places.of(pending.dir()) {
+            Ok((dev, _)) => dev,
             Err(error) => {
                 *slot = Err(error);
                 continue;
             }
         };
-        let synced = match pending {
+        let synced = match &*pending {
             Pending::Open(ready) if !syncfs_reports() || open_on.get(&dev) == Some(&1) => {
                 fsync(&ready.commit.staged)
             }
             // Synced when it was written.
             Pending::Closed { .. } if !syncfs_reports() => Ok(()),
-            _ => *whole.entry(dev).or_insert_with(|| syncfs(pending.dir())),
+            pending => *whole
+                .entry(dev)
+                .or_insert_with(|| oldest_on.get(&dev).unwrap_or(pending.dir()).sync_file_system()),
         };
         if let Err(errno) = synced {
             *slot = Err(pending.lost(errno));
@@ -152,45 +154,51 @@ fn sync_files(batch: &mut [Result<Pending>]) {
     }
 }
 
-/// Directories whose new names are durable: one by one where they are few, else with their whole file system,
-/// because each fsync may flush the disk's cache.
-struct SyncedDirs {
-    dirs_on: HashMap<u64, Vec<u64>>,
-    done: HashMap<(u64, Option<u64>), Result<(), Failure>>,
-}
-
-/// More directories than this on one file system are synced with it.
-const FEW_DIRS: usize = 2;
-
-impl SyncedDirs {
-    fn of(published: &[Result<(Dir, Committed)>]) -> SyncedDirs {
-        let mut dirs_on: HashMap<u64, Vec<u64>> = HashMap::new();
-        for (dir, _) in published.iter().flatten() {
-            if let Ok(meta) = dir.meta() {
-                let seen = dirs_on.entry(meta.dev).or_default();
-                // Files come directory by directory.
-                if seen.len() <= FEW_DIRS && !seen.contains(&meta.ino) {
-                    seen.push(meta.ino);
-                }
-            }
+/// Syncs the directories with new names: one by one where they are few, else with their whole file system, because
+/// each fsync may flush the disk's cache. Files whose new name may not last become errors.
+fn sync_dirs(published: Vec<Result<(Dir, Committed)>>) -> Vec<Result<Committed>> {
+    let mut places = Places::default();
+    let mut dirs_on: HashMap<u64, HashSet<u64>> = HashMap::new();
+    for (dir, _) in published.iter().flatten() {
+        if let Ok((dev, ino)) = places.of(dir) {
+            dirs_on.entry(dev).or_default().insert(ino);
         }
-        SyncedDirs { dirs_on, done: HashMap::new() }
     }
-
-    fn sync(&mut self, dir: &Dir) -> Result<(), Failure> {
-        let meta = dir.meta().map_err(|error| error.failure())?;
-        let few = self.dirs_on.get(&meta.dev).is_none_or(|dirs| dirs.len() <= FEW_DIRS);
-        let (key, sync): (_, fn(&Dir) -> Result<()>) = match few || !syncfs_reports() {
-            true => ((meta.dev, Some(meta.ino)), sync_dir),
-            false => ((meta.dev, None), Dir::sync_all),
+    let is_few = |dev| dirs_on.get(&dev).is_none_or(|dirs| dirs.len() <= FEW_DIRS);
+    let mut synced: HashMap<(u64, Option<u64>), Result<(), Failure>> = HashMap::new();
+    let mut sync = |dir: &Dir| {
+        let (dev, ino) = places.of(dir)?;
+        let (key, sync): (_, fn(&Dir) -> Result<()>) = match is_few(dev) || !syncfs_reports() {
+            true => ((dev, Some(ino)), sync_dir),
+            false => ((dev, None), Dir::sync_all),
         };
-        self.done.entry(key).or_insert_with(|| sync(dir).map_err(|error| error.failure())).clone()
-    }
+        let synced = synced.entry(key).or_insert_with(|| sync(dir).map_err(|error| error.failure()));
+        synced.clone().map_err(Error::Local)
+    };
+    published
+        .into_iter()
+        .map(|published| published.and_then(|(dir, committed)| sync(&dir).map(|()| committed)))
+        .collect()
 }
 
-fn syncfs(dir: &Dir) -> Result<(), Errno> {
-    fail::fail_point!("fs::syncfs", |_| Err(Errno::IO));
-    rustix::fs::syncfs(dir.as_fd())
+/// Device and inode of directories. Files come directory by directory, so the last one is remembered.
+#[derive(Default)]
+struct Places {
+    last: Option<(Dir, (u64, u64))>,
+}
+
+impl Places {
+    fn of(&mut self, dir: &Dir) -> Result<(u64, u64)> {
+        if let Some((last, place)) = &self.last
+            && last.is(dir)
+        {
+            return Ok(*place);
+        }
+        let meta = dir.meta()?;
+        let place = (meta.dev, meta.ino);
+        self.last = Some((dir.clone(), place));
+        Ok(place)
+    }
 }
 
 /// syncfs(2): "In mainline kernel versions prior to Linux 5.8, syncfs() will fail only when passed a bad

@@ -108,6 +108,18 @@ fn a_batch_of_many_directories_gives_each_file_its_own_result() {
     }
 }
 
+/// It is asked which writes were lost, and knows of those only that came after it.
+#[test]
+fn clones_are_as_old_as_the_first_and_what_is_opened_later_is_younger() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = Root::open(temp.path()).unwrap();
+    let first = root.dir(&RemotePath::root(), Links::Refuse).unwrap();
+    let second = root.dir(&RemotePath::root(), Links::Refuse).unwrap();
+    assert!(first.is_older_than(&second) && !second.is_older_than(&first));
+    assert!(first.clone().is_older_than(&second) && !first.is_older_than(&first.clone()));
+    assert!(first.is(&first.clone()) && !first.is(&second), "each operation has its own");
+}
+
 #[test]
 fn a_replaced_file_is_said_to_be_replaced() {
     let temp = tempfile::tempdir().unwrap();

@@ -9,8 +9,8 @@ use crate::path::RemotePath;
 
 /// Most rules of a filter. Every name of a tree is held against all of them.
 pub const MAX_RULES: usize = 4096;
-/// Most bytes of a filter as it travels.
-pub const MAX_FILTER: usize = 256 * 1024;
+/// Most bytes of a filter as it travels, in one message with a path.
+pub const MAX_FILTER: usize = 240 * 1024;
 
 /// One pattern and what it means.
 ///
@@ -63,27 +63,17 @@ impl Filter {
     /// [`MAX_FILTER`].
     pub fn new(rules: Vec<Rule>) -> Result<Filter> {
         let bytes: usize = rules.iter().map(|rule| rule.pattern.len() + 2).sum();
-        if rules.len() > MAX_RULES || bytes > MAX_FILTER {
-            return Err(Error::local(
-                Status::Limit,
-                format!(
-                    "{} patterns of {bytes} bytes; at most {MAX_RULES} and {MAX_FILTER} bytes are allowed",
-                    rules.len()
-                ),
-            ));
-        }
+        check_size(rules.len(), bytes)?;
         let parsed: Result<Vec<Parsed>> = rules.into_iter().map(Parsed::new).collect();
         Ok(Filter { rules: parsed?.into() })
     }
 
-    /// From [`Filter::to_wire`] of a peer, with the same limits.
+    /// From [`Filter::to_wire`] of a peer; errors as [`Filter::new`].
     pub fn from_wire(bytes: &[u8]) -> Result<Filter> {
         let Some((last, rules)) = bytes.split_last() else { return Ok(Filter::default()) };
-        if *last != 0
-            || bytes.len() > MAX_FILTER
-            || rules.iter().filter(|byte| **byte == 0).count() >= MAX_RULES
-        {
-            return Err(Error::local(Status::Invalid, "a list of patterns that is cut or too long"));
+        check_size(bytes.iter().filter(|byte| **byte == 0).count(), bytes.len())?;
+        if *last != 0 {
+            return Err(Error::local(Status::Invalid, "a list of patterns that is cut in its last one"));
         }
         let rule = |text: &[u8]| match text {
             [b'+', pattern @ ..] => Ok(Rule { include: true, pattern: pattern.to_vec() }),
@@ -244,6 +234,18 @@ fn fits_path<'a>(parts: &'a [Part], path: &'a [u8]) -> bool {
 fn first_component(path: &[u8]) -> (&[u8], &[u8]) {
     let mut halves = path.splitn(2, |byte| *byte == b'/');
     (halves.next().unwrap_or_default(), halves.next().unwrap_or_default())
+}
+
+fn check_size(rules: usize, bytes: usize) -> Result<()> {
+    if rules > MAX_RULES || bytes > MAX_FILTER {
+        return Err(Error::local(
+            Status::Limit,
+            format!(
+                "{rules} patterns of {bytes} bytes; at most {MAX_RULES} of {MAX_FILTER} bytes are allowed"
+            ),
+        ));
+    }
+    Ok(())
 }
 
 fn refused(pattern: &[u8], why: &str) -> Error {

@@ -1,5 +1,7 @@
 //! What patterns mean, and what a hostile one costs.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::{RemotePath, Status};
 
@@ -132,10 +134,11 @@ fn rules_survive_the_wire_and_nothing_else_does() {
         assert_eq!(Filter::from_wire(bad).unwrap_err().status(), Status::Invalid, "{}", bad.escape_ascii());
     }
     assert!(Filter::from_wire(&b"-a\0".repeat(MAX_RULES)).is_ok());
-    assert!(Filter::from_wire(&b"-a\0".repeat(MAX_RULES + 1)).is_err());
+    let limited = |wire: &[u8]| assert_eq!(Filter::from_wire(wire).unwrap_err().status(), Status::Limit);
+    limited(&b"-a\0".repeat(MAX_RULES + 1));
     let long = [b"-".to_vec(), vec![b'a'; MAX_FILTER - 2], vec![0]].concat();
     assert!(Filter::from_wire(&long).is_ok());
-    assert!(Filter::from_wire(&[b"-".to_vec(), vec![b'a'; MAX_FILTER - 1], vec![0]].concat()).is_err());
+    limited(&[b"-".to_vec(), vec![b'a'; MAX_FILTER - 1], vec![0]].concat());
 }
 
 /// Each of these takes for ever with a matcher that tries every way to divide the name among the asterisks.
@@ -172,4 +175,25 @@ fn paths_are_sorted_as_a_walk_meets_them() {
     assert_eq!(Names::from_wire(&b"a\0".repeat(MAX_ENTRIES + 1)).unwrap_err().status(), Status::Limit);
     let long = [vec![b'a'; 255], vec![0]].concat().repeat(MAX_NAMES_BYTES / 256 + 1);
     assert_eq!(Names::from_wire(&long).unwrap_err().status(), Status::Limit);
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_peer_sends_as_rules_or_paths_comes_back_or_is_refused(
+        bytes in proptest::collection::vec(prop_oneof![Just(0), Just(b'-'), Just(b'/'), Just(b'*'), any::<u8>()], 0..64),
+        path in "[a-c/]{1,12}",
+    ) {
+        if let Ok(filter) = Filter::from_wire(&bytes) {
+            prop_assert_eq!(filter.to_wire(), &bytes[..]);
+            if let Ok(path) = RemotePath::from_typed(path.as_bytes()) {
+                // Whatever it leaves out as a file it leaves out as a directory, unless a rule is for directories only.
+                let only_dirs = bytes.windows(2).any(|pair| pair == b"/\0");
+                prop_assert!(only_dirs || filter.excludes(&path, true) == filter.excludes(&path, false));
+            }
+        }
+        if let Ok(names) = Names::from_wire(&bytes) {
+            let again = Names::from_wire(&names.to_wire()).unwrap();
+            prop_assert_eq!(again.paths(), names.paths());
+        }
+    }
 }

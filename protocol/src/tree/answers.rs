@@ -1,6 +1,6 @@
 //! What the receiver says of files that were sent: again, or their result.
 
-use super::source::{Listed, TreeSource};
+use super::source::TreeSource;
 use super::{Action, Item, kind_from_wire};
 use crate::digest::{Hash, blocks_of};
 use crate::error::{Error, Failure, Result, Status};
@@ -50,20 +50,14 @@ impl TreeSource {
             };
             self.offered = self.offered.saturating_sub(wanted.due);
             self.meter.decided(wanted.file.size);
-            self.fail(item_of(wanted.file, action), failure, false);
+            self.fail(wanted.file.into_item(action), failure, false);
             return Ok(());
         }
         let Some(sent) = self.sent.remove(&result.file) else {
             return Err(Error::protocol(format!("a result for node {}, which was not sent", result.file)));
         };
         self.meter.decided(0);
-        let item = Item {
-            proof: sent.proof,
-            whole: sent.whole,
-            kept: sent.kept,
-            grew: sent.grew,
-            ..item_of(sent.file, action)
-        };
+        let item = sent.into_item(action);
         let theirs = if failure.is_none() { Some(Hash::from_wire(&result.digest)?) } else { None };
         match failure {
             Some(failure) => self.fail(item, failure, false),
@@ -75,8 +69,4 @@ impl TreeSource {
         }
         Ok(())
     }
-}
-
-fn item_of(file: Listed, action: Action) -> Item {
-    Item { size: file.size, mtime: file.mtime, ..Item::new(file.path, Kind::File, action) }
 }

@@ -47,7 +47,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub use compare::{CompareTree, compare_tree};
 pub use descent::Descent;
 pub use receive::{Backup, OpenPlace, Place, ReceiveTree, receive_tree};
-pub use send::{SendTree, send_tree};
+pub use send::{SendTree, Unheard, send_tree};
 
 use crate::digest::Hash;
 use crate::error::{Error, Failure, Result};

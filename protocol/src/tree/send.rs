@@ -1,6 +1,7 @@
 //! The sending half: the loop that moves messages between the connection and the task of `source.rs`.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -8,10 +9,11 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Sender as Said, channel};
 
 use super::source::TreeSource;
-use super::{MAX_LISTED, MAX_SENT, OnItem, TreeDone, TreeMeter};
+use super::{Item, MAX_LISTED, MAX_SENT, OnItem, TreeDone, TreeMeter};
 use crate::digest::Algorithm;
 use crate::error::{Error, Result, Status};
 use crate::fs::{Filter, Names, Root};
+use crate::path::RemotePath;
 use crate::transfer::{Abandon, crashed};
 use crate::wire::buffer::Lease;
 use crate::wire::message::{Accept, Again, NodeResult};
@@ -40,8 +42,29 @@ pub struct SendTree {
     pub rate: Option<u64>,
     /// Where progress is shown.
     pub meter: Arc<TreeMeter>,
+    /// What an earlier attempt of the same run left.
+    pub unheard: Unheard,
     /// Told what became of each name.
     pub on_item: OnItem,
+}
+
+/// Files that were sent and whose results were lost with the connection. The receiver gives a file its name only
+/// after its proof, so one of the same size and time, at the next attempt, is one that arrived.
+#[derive(Debug, Clone, Default)]
+pub struct Unheard(Arc<Mutex<HashMap<RemotePath, Item>>>);
+
+impl Unheard {
+    pub(super) fn add(&self, item: Item) {
+        self.held().insert(item.path.clone(), item);
+    }
+
+    pub(super) fn take(&self, path: &RemotePath) -> Option<Item> {
+        self.held().remove(path)
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<RemotePath, Item>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What the receiver says.

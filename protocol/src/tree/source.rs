@@ -10,7 +10,7 @@ use tokio::sync::mpsc::error::TryRecvError;
 
 use super::dirs::Dirs;
 use super::pack::Pack;
-use super::send::{Command, SendTree};
+use super::send::{Command, SendTree, Unheard};
 use super::{Action, Item, MAX_LISTED, MAX_SENT, OnItem, TreeDone, TreeMeter, kind_to_wire};
 use crate::digest::{Hash, blocks_of};
 use crate::error::{Error, Failure, Result, Status};
@@ -40,6 +40,7 @@ pub(super) struct TreeSource {
     walk: Walk,
     hashes: bool,
     pub(super) on_item: OnItem,
+    unheard: Unheard,
     commands: Queue<Command>,
     /// Nodes without an answer, in order.
     listed: VecDeque<Listed>,
@@ -83,6 +84,19 @@ pub(super) struct Sent {
     pub(super) resent: u64,
 }
 
+impl Sent {
+    pub(super) fn into_item(self, action: Action) -> Item {
+        let Sent { file, proof, whole, kept, grew, .. } = self;
+        Item { proof, whole, kept, grew, ..file.into_item(action) }
+    }
+}
+
+impl Listed {
+    pub(super) fn into_item(self, action: Action) -> Item {
+        Item { size: self.size, mtime: self.mtime, ..Item::new(self.path, Kind::File, action) }
+    }
+}
+
 impl TreeSource {
     pub(super) fn new(op: u32, job: SendTree, tx: Sender, commands: Queue<Command>) -> Self {
         Self {
@@ -96,6 +110,7 @@ impl TreeSource {
             walk: Walk::new(job.root, job.filter, job.names),
             hashes: job.hashes,
             on_item: job.on_item,
+            unheard: job.unheard,
             commands,
             listed: VecDeque::new(),
             wanted: VecDeque::new(),
@@ -109,6 +124,16 @@ impl TreeSource {
 
     /// Until the receiver has ended the operation.
     pub(super) fn run(mut self) -> Result<TreeDone> {
+        let done = self.send_all();
+        if done.is_err() {
+            for sent in self.sent.into_values().filter(|sent| sent.proof.is_some()) {
+                self.unheard.add(sent.into_item(Action::Created));
+            }
+        }
+        done
+    }
+
+    fn send_all(&mut self) -> Result<TreeDone> {
         loop {
             self.hear()?;
             if self.may_list() {
@@ -185,7 +210,10 @@ impl TreeSource {
             if let Some(node) = self.listed.pop_front()
                 && node.kind == Kind::File
             {
-                self.done.equal += 1;
+                match self.unheard.take(&node.path) {
+                    Some(item) => (self.on_item)(&item),
+                    None => self.done.equal += 1,
+                }
                 self.meter.decided(node.size);
             }
         }
@@ -329,9 +357,7 @@ impl TreeSource {
         let said = NodeResult { file: file.number, status, message, ..NodeResult::default() };
         self.out.send(said)?;
         self.meter.decided(file.size.saturating_sub(counted));
-        let item =
-            Item { size: file.size, mtime: file.mtime, ..Item::new(file.path, Kind::File, Action::Created) };
-        self.fail(item, failure, true);
+        self.fail(file.into_item(Action::Created), failure, true);
         Ok(())
     }
 }

@@ -1,11 +1,12 @@
 //! TREE_GET and TREE_PUT: a directory with all that is in it.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use ft_protocol::auth::Rights;
 use ft_protocol::digest::Algorithm;
 use ft_protocol::fs::{DirLock, Filter, Kind, Links, MAX_NAMES_BYTES, Names, Root};
-use ft_protocol::tree::{Backup, Place, ReceiveTree, SendTree, TreeMeter, receive_tree, send_tree};
+use ft_protocol::tree::{Backup, Place, ReceiveTree, SendTree, TreeMeter, Unheard, receive_tree, send_tree};
 use ft_protocol::wire::message::{TreeGet, TreePut};
 use ft_protocol::wire::{Connection, Message};
 use ft_protocol::{Error, RemotePath, Result, Status};
@@ -14,6 +15,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::blocking;
 use crate::policy;
 use crate::session::Scope;
+
+/// How long a run waits for another one on the same destination.
+const GHOST: Duration = Duration::from_secs(3);
+/// Time between two tries.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Sends a tree.
 pub(super) async fn get<S>(conn: &mut Connection<S>, op: u32, scope: &Scope, get: TreeGet) -> Result<()>
@@ -33,6 +39,7 @@ where
         hashes: get.hashes,
         rate: None,
         meter: Arc::new(TreeMeter::default()),
+        unheard: Unheard::default(),
         on_item: Arc::new(|_| {}),
     };
     send_tree(conn, op, job).await.map(drop)
@@ -128,9 +135,28 @@ fn prepare(root: &Root, rights: Rights, path: &RemotePath, put: &TreePut) -> Res
         root.make_dir(path, true)?;
     }
     let tree = root.beneath(path, Links::Refuse)?;
-    let lock = if put.dry_run { None } else { Some(tree.dir(&RemotePath::root(), Links::Refuse)?.lock()?) };
+    let lock = if put.dry_run { None } else { Some(lock(&tree, path)?) };
     let backup = if put.backup.is_empty() { None } else { backup(root, rights, path, put)? };
     Ok(Destination { place: Place { root: Some(tree), backup }, _lock: lock })
+}
+
+/// The session of a client that was killed ends when its end is noticed here, and what it was writing is put away.
+/// Whoever starts that client again at once is not to be told of itself.
+fn lock(tree: &Root, path: &RemotePath) -> Result<DirLock> {
+    let dir = tree.dir(&RemotePath::root(), Links::Refuse)?;
+    let end = Instant::now() + GHOST;
+    loop {
+        match dir.lock() {
+            Err(error) if error.status() == Status::Busy => {
+                if Instant::now() >= end {
+                    let message = format!("another run works on '{path}'; wait for it or stop it");
+                    return Err(Error::local(Status::Busy, message));
+                }
+                std::thread::sleep(LOOK_AGAIN);
+            }
+            locked => return locked,
+        }
+    }
 }
 
 fn backup(root: &Root, rights: Rights, path: &RemotePath, put: &TreePut) -> Result<Option<Backup>> {
