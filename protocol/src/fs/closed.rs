@@ -17,6 +17,9 @@ use crate::error::{Error, Result};
 const FLAGS: OFlags =
     OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
+/// Zeros that are worth a hole: a page.
+const LEAST_HOLE: usize = 4096;
+
 /// A staging file with its final content, mode and time, closed. It has no lock, so the removal of its directory may
 /// take it away; the commit then says so. Dropped without a commit it is removed.
 #[derive(Debug)]
@@ -34,7 +37,7 @@ impl Closed {
     pub fn write(dir: &Dir, data: &[u8], mode: u32, mtime: Option<Mtime>) -> Result<Closed> {
         let (closed, mut file) = Closed::create(dir)?;
         let shown = || format!("a file in '{}'", dir.path());
-        let written = match is_zero(data) {
+        let written = match data.len() >= LEAST_HOLE && is_zero(data) {
             true => rustix::fs::ftruncate(&file, data.len() as u64).map_err(Into::into),
             false => write(&mut file, data),
         };
