@@ -16,6 +16,7 @@ pub mod glob;
 pub mod known_hosts;
 pub mod output;
 pub mod progress;
+pub mod receipts;
 pub mod retry;
 mod shell;
 mod tty;

@@ -246,7 +246,7 @@ async fn what_the_server_gives_up_is_named_and_the_rest_arrives() {
     let options = TreeOptions { delete: Some(u64::MAX), ..TreeOptions::default() };
     let came = get(Teller::says(listing).with(5, content), &place.to(), PATIENCE, options).await;
     let failed = came.failures();
-    assert_eq!(failed.get("a"), Some(&(Status::NotFound, false)));
+    assert_eq!(failed.get("a"), Some(&(Status::NotFound, false)), "{:?}", came.outcome);
     assert_eq!(failed.get("dark"), Some(&(Status::PermissionDenied, false)));
     assert_eq!(failed.get("large"), Some(&(Status::Changed, false)));
     assert_eq!(came.done().get("fifo"), Some(&Done::Skipped));

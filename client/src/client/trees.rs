@@ -8,8 +8,8 @@ use ft_protocol::auth::Rights;
 use ft_protocol::digest::Algorithm;
 use ft_protocol::fs::{DirLock, Filter, Kind, Links, Names, Root};
 use ft_protocol::tree::{
-    Action, Backup, CompareTree, Item, OnItem, Place, ReceiveTree, SendTree, TreeDone, TreeMeter, Unheard,
-    compare_tree, receive_tree, send_tree,
+    Action, Backup, Item, OnItem, Place, ReceiveTree, SendTree, TreeDone, TreeMeter, Unheard, receive_tree,
+    send_tree,
 };
 use ft_protocol::wire::Message;
 use ft_protocol::wire::frame::STREAM_CAP;
@@ -124,7 +124,7 @@ impl Client {
                         Ok(held.as_ref().map(|held| held.place.clone()).unwrap_or_default())
                     }),
                     account: account.clone(),
-                    rights: Rights::WRITE.union(Rights::DELETE),
+                    rights: Rights::READ.union(Rights::WRITE).union(Rights::DELETE),
                     algorithm: options.digest,
                     whole: options.whole(),
                     preserve: options.preserve,
@@ -209,66 +209,7 @@ impl Client {
     }
 }
 
-/// How trees are compared.
-#[derive(Clone)]
-pub struct CheckOptions {
-    /// What is left out.
-    pub filter: Filter,
-    /// All that is compared, where not everything is.
-    pub names: Option<Names>,
-    /// What is computed and compared.
-    pub digest: Algorithm,
-    /// Where progress can be read while it runs.
-    pub meter: Arc<TreeMeter>,
-    /// Told of each file and link, and of directories that one side lacks: [`Action::Equal`], [`Action::Replaced`]
-    /// (they differ), [`Action::Created`] (only the server has it), [`Action::Deleted`] (only this end has it).
-    pub on_item: OnItem,
-}
-
-impl Client {
-    /// Compares a local directory with one on the server by the digests of their files; nothing moves. Gives how
-    /// many names could not be compared. See [`Client::get_tree`] for errors.
-    pub async fn check_tree(
-        &mut self,
-        local: &Path,
-        remote: &RemotePath,
-        options: &CheckOptions,
-    ) -> Result<u64> {
-        let once = Once::new(Arc::clone(&options.on_item), false);
-        self.repeat(Repeat::Safe, None, async |session, attempt| {
-            once.attempt(attempt);
-            let source = local.to_owned();
-            let root = tokio::task::spawn_blocking(move || Root::open(&source)).await;
-            let root = root.unwrap_or_else(|error| Err(super::files::internal(&error)))?;
-            let request = TreeGet {
-                path: remote.as_bytes().to_vec(),
-                digest: options.digest as u32,
-                rules: options.filter.to_wire(),
-                hashes: true,
-                names: options.names.is_some(),
-            };
-            let op = session.request(request).await?;
-            let outcome = async {
-                send_names(session, op, options.names.as_ref()).await?;
-                let job = CompareTree {
-                    root,
-                    filter: options.filter.clone(),
-                    names: options.names.clone(),
-                    algorithm: options.digest,
-                    meter: Arc::clone(&options.meter),
-                    on_item: once.on_item(),
-                };
-                compare_tree(&mut session.conn, op, job).await
-            };
-            let outcome = outcome.await;
-            let _ = session.end(op, &outcome).await;
-            outcome
-        })
-        .await
-    }
-}
-
-async fn send_names(session: &Session, op: u32, names: Option<&Names>) -> ft_protocol::Result<()> {
+pub(super) async fn send_names(session: &Session, op: u32, names: Option<&Names>) -> ft_protocol::Result<()> {
     let Some(names) = names else { return Ok(()) };
     for chunk in names.to_wire().chunks(STREAM_CAP as usize) {
         session.conn.tx.send(op, Message::Names(chunk.to_vec().into())).await?;
@@ -360,7 +301,7 @@ fn keep_in(backup: &Path, to: &Path) -> ft_protocol::Result<Backup> {
 
 /// Tells of everything once, however often the connection is made again: each attempt begins at the first name.
 #[derive(Clone)]
-struct Once(Arc<Mutex<Told>>);
+pub(super) struct Once(Arc<Mutex<Told>>);
 
 struct Told {
     on_item: OnItem,
@@ -375,19 +316,19 @@ struct Told {
 }
 
 impl Once {
-    fn new(on_item: OnItem, removes: bool) -> Self {
+    pub(super) fn new(on_item: OnItem, removes: bool) -> Self {
         let told = Told { on_item, removes, last: None, until: None, ahead: HashSet::new() };
         Self(Arc::new(Mutex::new(told)))
     }
 
-    fn attempt(&self, number: u32) {
+    pub(super) fn attempt(&self, number: u32) {
         if number > 0 {
             let mut told = self.told();
             told.until = told.last.clone();
         }
     }
 
-    fn on_item(&self) -> OnItem {
+    pub(super) fn on_item(&self) -> OnItem {
         let once = self.clone();
         Arc::new(move |item| {
             let on_item = once.told().take(item);

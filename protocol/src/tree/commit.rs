@@ -10,7 +10,7 @@ use super::dirs::Dirs;
 use super::receive::{Backup, Place};
 use super::{Action, Item, OnItem, TreeMeter, kind_to_wire};
 use crate::error::{Error, Result, Status};
-use crate::fs::{Complete, Dir, Kind, Mtime, commit_all};
+use crate::fs::{Complete, Dir, Kind, Links, Mtime, commit_all};
 use crate::path::RemotePath;
 use crate::wire::message::{End, NodeResult};
 use crate::wire::{Message, Sender};
@@ -63,13 +63,18 @@ struct State {
 
 impl Committer {
     pub(super) fn spawn(job: CommitJob) -> Result<Self> {
+        // Older than all that is written, so that it tells of every write that is lost.
+        let root = match &job.place.root {
+            Some(root) => Some(root.dir(&RemotePath::root(), Links::Refuse)?),
+            None => None,
+        };
         let (batches, queue) = sync_channel(QUEUE);
         let state = Arc::new(Mutex::new(State::default()));
         let shared = Arc::clone(&state);
         let thread = std::thread::Builder::new()
             .name("ft-commit".into())
             .spawn(move || {
-                Thread { dirs: job.place.root.clone().map(Dirs::new), job, state: shared }.run(queue)
+                Thread { dirs: job.place.root.clone().map(Dirs::new), root, job, state: shared }.run(queue)
             })
             .map_err(|error| Error::io("start the committing thread", &error))?;
         Ok(Self { batches, thread, state })
@@ -109,6 +114,7 @@ fn crashed() -> Error {
 
 struct Thread {
     job: CommitJob,
+    root: Option<Dir>,
     dirs: Option<Dirs>,
     state: Arc<Mutex<State>>,
 }
@@ -225,11 +231,8 @@ impl Thread {
         }
     }
 
-    fn sync(&mut self) -> Result<()> {
-        match &mut self.dirs {
-            Some(dirs) => dirs.get(&RemotePath::root())?.sync_all(),
-            None => Ok(()),
-        }
+    fn sync(&self) -> Result<()> {
+        self.root.as_ref().map_or(Ok(()), Dir::sync_all)
     }
 
     fn tell(&self, done: Vec<(u32, Item)>) -> Result<()> {
@@ -273,6 +276,6 @@ pub(super) fn keep_aside(backup: &Backup, dir: &Dir, path: &RemotePath, move_it:
     if !parent.is_root() {
         backup.root.make_dir(&parent, true)?;
     }
-    let to = backup.root.dir(&parent, crate::fs::Links::Refuse)?;
+    let to = backup.root.dir(&parent, Links::Refuse)?;
     dir.keep_aside(name, &to, name, move_it)
 }

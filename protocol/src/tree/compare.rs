@@ -132,6 +132,9 @@ impl Comparison {
                 Said::Unreadable(result) => self.unreadable(result)?,
                 Said::Walked => {
                     self.meter.listed();
+                    if last > passed {
+                        self.tx.blocking_send(self.op, Pass { upto: last })?;
+                    }
                     while let Some(visit) = self.here.take() {
                         self.only_here(visit);
                     }

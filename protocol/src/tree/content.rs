@@ -39,12 +39,8 @@ impl TreeLanding {
     }
 
     fn piece(&mut self, piece: &Piece, content: &[u8], digest: Hash) -> Result<()> {
-        let accepted = piece.file <= self.decided;
-        let Some(arriving) = self.turns.find(piece.file) else {
-            // Of a file that was given up here while its content was on the way.
-            return if accepted { Ok(()) } else { Err(Error::protocol(unasked(piece.file))) };
-        };
-        if matches!(arriving.content, Content::Ready(_)) {
+        let Some(arriving) = self.turns.find(piece.file) else { return self.late(piece.file) };
+        if arriving.item.failure.is_some() {
             return Ok(());
         }
         if !matches!(arriving.content, Content::Awaited) || arriving.item.size != u64::from(piece.size) {
@@ -86,6 +82,12 @@ impl TreeLanding {
         }
     }
 
+    /// Content of a file that is not awaited: it was given up here while that was on the way, or is not due at all.
+    fn late(&self, number: u32) -> Result<()> {
+        let expected = self.given_up.contains(&number);
+        if expected { Ok(()) } else { Err(Error::protocol(unasked(number))) }
+    }
+
     fn write_small(
         &mut self,
         path: &RemotePath,
@@ -102,11 +104,11 @@ impl TreeLanding {
     /// Something about one file that is no piece of a pack.
     pub(super) fn content(&mut self, number: u32, arrived: Arrived) -> Result<()> {
         let (algorithm, whole) = (self.job.algorithm, self.job.whole);
-        let accepted = number > 0 && number <= self.decided;
         let len = if let Arrived::Block(_, data) = &arrived { data.len() } else { 0 };
-        let Some(arriving) = self.turns.find(number) else {
-            return if accepted { Ok(()) } else { Err(Error::protocol(unasked(number))) };
-        };
+        let Some(arriving) = self.turns.find(number) else { return self.late(number) };
+        if arriving.item.failure.is_some() {
+            return Ok(());
+        }
         match (&mut arriving.content, arrived) {
             (Content::Large(landing), arrived) => {
                 let path = arriving.item.path.clone();
@@ -136,7 +138,6 @@ impl TreeLanding {
                 self.stands(number);
                 Ok(())
             }
-            (Content::Ready(_), _) => Ok(()),
             _ => Err(Error::protocol(format!("'{}' comes as no file of its size does", arriving.item.path))),
         }
     }

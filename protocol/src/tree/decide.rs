@@ -4,7 +4,6 @@ use super::commit::{Step, What};
 use super::descent::Place;
 use super::extras::Own;
 use super::landing::TreeLanding;
-use super::turns::Pending;
 use super::{Action, Item, mtime_of};
 use crate::auth::Rights;
 use crate::error::{Error, Result, Status};
@@ -42,7 +41,7 @@ impl TreeLanding {
                 let item = Item::new(frame.path, Kind::Dir, Action::Meta);
                 let what = What::DirEnd { mode: frame.mode, mtime: frame.mtime };
                 let step = Step { number: 0, item, what };
-                if more { self.ends.push(step) } else { self.wait(Pending::Step(step)) }
+                if more { self.ends.push(step) } else { self.wait(step) }
             }
         }
     }
@@ -201,7 +200,7 @@ impl TreeLanding {
                     let item = Item { action: Action::Meta, ..item.clone() };
                     let what =
                         if self.job.dry_run { What::Nothing } else { What::Meta { mode: None, mtime } };
-                    self.wait(Pending::Step(Step { number: 0, item, what }));
+                    self.wait(Step { number: 0, item, what });
                 }
                 return Ok(());
             }

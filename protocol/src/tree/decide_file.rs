@@ -3,7 +3,7 @@
 use super::commit::{Step, What};
 use super::decide::{is_directory, not_regular, same_time};
 use super::landing::TreeLanding;
-use super::turns::{Arriving, Content, Pending};
+use super::turns::{Arriving, Content};
 use super::{Action, Item};
 use crate::auth::Rights;
 use crate::digest::Hash;
@@ -81,7 +81,8 @@ impl TreeLanding {
         if node.size > BLOCK_LEN as u64 {
             return self.accept_large(arriving, &dir, name, rule);
         }
-        if file.is_some_and(|meta| meta.size == node.size) {
+        // Who may not read is told no digests of what is here.
+        if file.is_some_and(|meta| meta.size == node.size) && self.may(Rights::READ) {
             arriving.offered = self.digest_of(&dir, name, node.size).ok();
         }
         self.say(Accept { file: number, have: u64::from(arriving.offered.is_some()) });
@@ -101,7 +102,7 @@ impl TreeLanding {
             let what =
                 if self.job.dry_run { What::Nothing } else { What::Meta { mode, mtime: Some(item.mtime) } };
             let item = Item { action: Action::Meta, ..item.clone() };
-            self.wait(Pending::Step(Step { number: 0, item, what }));
+            self.wait(Step { number: 0, item, what });
         }
     }
 
@@ -114,8 +115,8 @@ impl TreeLanding {
         };
         let standing = match arriving.existing {
             // What cannot be read is replaced all the same.
-            Some(_) => dir.open_file(name).ok().map(|(file, _)| file),
-            None => None,
+            Some(_) if self.may(Rights::READ) => dir.open_file(name).ok().map(|(file, _)| file),
+            _ => None,
         };
         let replace = !self.job.no_clobber;
         let commit = CommitOptions { len: 0, replace, mtime: arriving.mtime, mode: rule };

@@ -69,7 +69,13 @@ impl Extras {
     }
 
     /// Removes everything, or nothing where it is more than allowed. Gives what is to be reported.
-    pub(super) fn remove(&mut self, job: &ReceiveTree, place: &Place, tx: &Sender) -> Result<Vec<Step>> {
+    pub(super) fn remove(
+        &mut self,
+        job: &ReceiveTree,
+        place: &Place,
+        special: &HashSet<RemotePath>,
+        tx: &Sender,
+    ) -> Result<Vec<Step>> {
         let (Some(most), Some(root)) = (job.delete, place.root.as_ref()) else { return Ok(Vec::new()) };
         let mut dirs = Dirs::new(root.clone());
         let within = place.backup.as_ref().and_then(|backup| backup.within.clone());
@@ -81,7 +87,7 @@ impl Extras {
             }
             // A directory that gives way to a file goes with all that is in it.
             let filter = if self.replaced.contains(&path) { Filter::default() } else { job.filter.clone() };
-            if filter.excludes(&path, kind == Kind::Dir) {
+            if filter.excludes(&path, kind == Kind::Dir) || special.contains(&path) {
                 continue;
             }
             contents(&mut dirs, &path, kind, filter, &mut going)?;

@@ -1,7 +1,7 @@
 //! The blocking half of a receiver: takes nodes and content, and hands over what is complete, in the order of the
 //! tree.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -72,6 +72,10 @@ pub(super) struct TreeLanding {
     answers: BytesMut,
     batch: Batch,
     committer: Committer,
+    /// Files that failed here, whose content may be on the way.
+    pub(super) given_up: HashSet<u32>,
+    /// Special files of the source: something of their name here is not missing there.
+    pub(super) special: HashSet<RemotePath>,
     /// WALKED came, and whether the listing is complete.
     walked: Option<bool>,
     unreadable: u64,
@@ -131,6 +135,8 @@ impl TreeLanding {
             passed: 0,
             answers: BytesMut::new(),
             batch: Batch::default(),
+            given_up: HashSet::new(),
+            special: HashSet::new(),
             walked: None,
             unreadable: 0,
             job,
@@ -176,8 +182,11 @@ impl TreeLanding {
 
     fn take(&mut self, sent: Sent) -> Result<()> {
         match sent {
-            Sent::Node(_) | Sent::Unreadable(_) | Sent::Walked(_) if self.walked.is_some() => {
+            Sent::Node(_) | Sent::Walked(_) if self.walked.is_some() => {
                 Err(Error::protocol("a node after WALKED"))
+            }
+            Sent::Unreadable(result) if self.walked.is_some() && result.file == 0 => {
+                Err(Error::protocol("a name that cannot be read after WALKED"))
             }
             Sent::Node(node) => self.node(node),
             Sent::Pack(pieces, data) => self.pack(&pieces, &data),
@@ -222,19 +231,19 @@ impl TreeLanding {
         Ok(())
     }
 
-    pub(super) fn wait(&mut self, pending: Pending) {
-        self.turns.push(self.now, pending);
+    pub(super) fn wait(&mut self, step: Step) {
+        self.turns.push(self.now, Pending::Step(Box::new(step)));
     }
 
     /// Nothing is left to do but to say so.
     pub(super) fn note(&mut self, item: Item) {
-        self.wait(Pending::Step(Step { number: 0, item, what: What::Nothing }));
+        self.wait(Step { number: 0, item, what: What::Nothing });
     }
 
     /// Wants the content of a file.
     pub(super) fn accept(&mut self, arriving: Arriving) {
         self.passed = arriving.number;
-        self.wait(Pending::File(Box::new(arriving)));
+        self.turns.push(self.now, Pending::File(Box::new(arriving)));
     }
 
     /// Queues a message for the sender behind all earlier ones.
@@ -261,14 +270,22 @@ impl TreeLanding {
             if failure.status == Status::Ok {
                 return Err(Error::protocol("a sender's NODE_RESULT without a failure"));
             }
-            if self.turns.find(result.file).is_none() && result.file > self.decided {
-                return Err(Error::protocol(format!("NODE_RESULT for node {}", result.file)));
-            }
-            return self.give_up(result.file, failure, false);
+            return match self.turns.find(result.file) {
+                Some(arriving) if arriving.item.failure.is_none() => {
+                    self.give_up(result.file, failure, false)
+                }
+                // Both ends gave it up at the same time.
+                Some(arriving) if arriving.item.here => Ok(()),
+                None if self.given_up.contains(&result.file) => Ok(()),
+                _ => Err(Error::protocol(format!("NODE_RESULT for node {}, which is not due", result.file))),
+            };
         }
         let path = RemotePath::from_wire(&result.path).map_err(|error| Error::protocol(error.to_string()))?;
         let kind = kind_from_wire(result.kind).unwrap_or(Kind::Other);
         if result.status == Status::Ok as u32 {
+            if self.job.delete.is_some() {
+                self.special.insert(path.clone());
+            }
             return self.tell(Item::new(path, Kind::Other, Action::Skipped));
         }
         self.unreadable += 1;
@@ -289,7 +306,7 @@ impl TreeLanding {
     fn settle(&mut self) -> Result<()> {
         while let Some(pending) = self.turns.next() {
             match pending {
-                Pending::Step(step) => self.batch.add(step),
+                Pending::Step(step) => self.batch.add(*step),
                 Pending::File(arriving) => self.arrived(*arriving),
             }
             if self.batch.is_full() {
@@ -308,6 +325,9 @@ impl TreeLanding {
             self.unreadable += 1;
             return;
         }
+        if item.failure.is_some() && item.here {
+            self.given_up.insert(number);
+        }
         let step = Step { number: if theirs { 0 } else { number }, item, what };
         if late && step.item.failure.is_none() { self.late.push(step) } else { self.batch.add(step) }
     }
@@ -324,7 +344,7 @@ impl TreeLanding {
         done.failed = self.committer.finish()?;
         let mut rest = Vec::new();
         if complete && done.failed == 0 {
-            rest = self.extras.remove(&self.job, &self.place, &self.tx)?;
+            rest = self.extras.remove(&self.job, &self.place, &self.special, &self.tx)?;
             rest.append(&mut self.late);
         }
         for mut step in std::mem::take(&mut self.late) {

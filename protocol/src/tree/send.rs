@@ -99,7 +99,11 @@ where
                 Ok(Forwarded::More) => {}
                 Ok(Forwarded::End) => {
                     drop(commands);
-                    return worker.await.map_err(|error| crashed(&error))?;
+                    let done = worker.await.map_err(|error| crashed(&error))?;
+                    return done.map_err(|error| match error.status() {
+                        Status::Cancelled => Error::protocol("END while files had no result"),
+                        _ => error,
+                    });
                 }
                 Err(error) => break error,
             }

@@ -22,7 +22,7 @@ const BATCH_TIME: Duration = Duration::from_secs(1);
 /// What waits for its turn.
 pub(super) enum Pending {
     /// Only the turn.
-    Step(Step),
+    Step(Box<Step>),
     /// A file whose content is to come.
     File(Box<Arriving>),
 }
