@@ -152,7 +152,7 @@ table_change() {
 peaks() { # candidate, program and arguments
     local pid key value peak=0 name=$1
     shift
-    forget_memory "$ftserver"
+    forget_memory
     "$@" &
     pid=$!
     while kill -0 "$pid" 2>/dev/null; do
@@ -163,7 +163,7 @@ peaks() { # candidate, program and arguments
     done
     wait "$pid" || { echo "bench: $* failed" >&2; exit 1; }
     awk -v client="$peak" -v server="$(memory "$ftserver")" \
-        'BEGIN { printf "%.1f %.1f\n", client / 1000, server }' > "$dir/run/$name.memory"
+        'BEGIN { printf "%.1f, %.1f", client / 1000, server }' > "$dir/run/$name.memory"
 }
 crowd_get_ft() { peaks crowd_get_ft "$bin/ftclient" -q get -r -p crowd "$dir/here/copy"; }
 crowd_put_ft() { peaks crowd_put_ft "$bin/ftclient" -q put -r -p "$dir/here/crowd" put; }
