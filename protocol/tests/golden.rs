@@ -9,8 +9,9 @@ use ft_protocol::auth::proof::{HASH, NAMESPACE, signature_bytes};
 use ft_protocol::auth::{Binding, Fingerprint, JoinString, MAX_USER_NAME, Rights};
 use ft_protocol::digest::{Algorithm, Hash, LEAF_LEN, Lanes, Root};
 use ft_protocol::exec::WINDOW;
+use ft_protocol::fs::{MAX_ENTRIES, MAX_FILTER, MAX_NAMES_BYTES, MAX_RULES};
 use ft_protocol::path::{MAX_DEPTH, MAX_NAME, MAX_PATH};
-use ft_protocol::tree::Action;
+use ft_protocol::tree::{Action, MAX_LISTED, MAX_PIECES, MAX_SENT};
 use ft_protocol::wire::connection::SILENCE;
 use ft_protocol::wire::frame::preface;
 use ft_protocol::wire::message::{
@@ -255,6 +256,13 @@ fn limits_are_those_of_the_code() {
         ALIVE_AFTER.as_secs(),
         SILENCE.as_secs(),
         u64::from(WINDOW),
+        MAX_LISTED as u64,
+        MAX_SENT as u64,
+        MAX_PIECES as u64,
+        MAX_ENTRIES as u64,
+        MAX_RULES as u64,
+        MAX_FILTER as u64,
+        MAX_NAMES_BYTES as u64,
     ];
     let document: Vec<u64> = table("| what | value |").iter().map(|row| row[1].parse().unwrap()).collect();
     assert_eq!(document, code);

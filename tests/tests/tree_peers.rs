@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ft_protocol::Status;
 use ft_protocol::wire::Message;
-use ft_protocol::wire::message::{End, Stat, TreeGet, TreePut};
+use ft_protocol::wire::message::{Again, Block, End, Stat, TreeGet, TreePut};
 use ft_tests::content::proof;
 use ft_tests::peer::{RawPeer, frame};
 use ft_tests::server::{ALL, TestServer, USER};
@@ -17,8 +17,8 @@ use ft_tests::tree_lies::{
     A, B, Lie, large_content, lies_of_a_list, lies_of_a_receiver, lies_of_content, three_files,
 };
 use ft_tests::tree_wire::{
-    Teller, accept, created, dir, file, large, link, names_in as names, packed, put, put_to, root, says,
-    tree_get, tree_put, walked,
+    Teller, accept, created, dir, file, given_up, large, link, names_in as names, packed, put, put_to, root,
+    says, tree_get, tree_put, walked,
 };
 
 const CREATED: u32 = 1;
@@ -265,4 +265,84 @@ async fn every_cut_of_a_tree_leaves_whole_files() {
             names(&to).into_iter().chain(names(&to.join("d"))).filter(|name| name.starts_with(".ft-"));
         assert_eq!(hidden.count(), 0, "cut at {cut}");
     }
+}
+
+/// A file shrinks while it is sent. That the receiver asks for a block of it again, and gives it up as well, crosses
+/// the sender's word.
+#[tokio::test]
+async fn a_file_that_both_ends_give_up_is_no_fault() {
+    let server = TestServer::start().await;
+    fs::create_dir(server.root().join("from")).unwrap();
+    let shrinking = fs::File::create(server.root().join("from/a")).unwrap();
+    shrinking.set_len(256 << 20).unwrap();
+    fs::write(server.root().join("from/b"), B).unwrap();
+    let mut peer = RawPeer::logged_in(&server).await;
+    peer.send(1, tree_get("from")).await.unwrap();
+    while peer.next().await.unwrap() != (1, walked()) {}
+    peer.send(1, accept(2)).await.unwrap();
+    assert!(matches!(peer.next().await, Some((1, Message::Block(_)))));
+    shrinking.set_len(1).unwrap();
+    let gone = loop {
+        match peer.next().await.unwrap() {
+            (1, Message::Block(_) | Message::Data(_)) => {}
+            (1, Message::NodeResult(gone)) => break gone,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!((gone.file, Status::from_wire(gone.status)), (2, Status::Changed));
+    let again = Again { file: 2, block: 0 };
+    peer.send_all(1, [again.into(), given_up(2, Status::DiskFull as u32).into(), accept(3)]).await;
+    for expected in packed(&[(3, B)]) {
+        assert_eq!(peer.next().await, Some((1, expected)));
+    }
+    peer.send_all(1, [created(3, B).into(), End::default().into()]).await;
+    assert_eq!(peer.answer(1).await, (vec![], End::default()));
+}
+
+/// The same where the server receives: content of a file that it has given up is on its way.
+#[tokio::test]
+async fn content_of_a_file_that_failed_meanwhile_is_dropped() {
+    let large_bytes = large_content();
+    let wrong = |content: &[u8]| -> Vec<Message> {
+        large(2, content)
+            .into_iter()
+            .map(|message| match message {
+                Message::Block(block) if block.block == 0 => Block { digest: vec![7; 16], ..block }.into(),
+                other => other,
+            })
+            .collect()
+    };
+    // Damaged for the fourth time: from then on the rest is of no use.
+    let damaged = wrong(&large_bytes)[..2].to_vec();
+    let content =
+        [wrong(&large_bytes), damaged.clone(), damaged.clone(), damaged, packed(&[(3, B)])].concat();
+    let nodes = [root(), file(1, "a", large_bytes.len()), file(1, "b", B.len())];
+    let (server, said) = put_to(ALL, tree_put("to"), says(nodes).with(3, content), |_| {}).await;
+    assert_eq!((said.status, said.fatal), (Status::Ok, false), "{}", said.text);
+    let results: Vec<(u32, Status)> =
+        said.results().iter().map(|result| (result.file, Status::from_wire(result.status))).collect();
+    assert_eq!(results, [(2, Status::Mismatch), (3, Status::Ok)]);
+    assert_eq!(names(&server.root().join("to")), ["b"]);
+}
+
+#[tokio::test]
+async fn a_peer_that_takes_no_content_cannot_hold_up_the_end() {
+    let limits = |limits: &mut ftserver::config::Limits| {
+        limits.stall_timeout = Duration::from_millis(200);
+        limits.drain_timeout = Duration::from_secs(2);
+    };
+    let server = TestServer::builder().limits(limits).start().await;
+    fs::create_dir(server.root().join("from")).unwrap();
+    for n in 0..8 {
+        let file = fs::File::create(server.root().join(format!("from/{n}"))).unwrap();
+        file.set_len(64 << 20).unwrap();
+    }
+    let mut peer = RawPeer::logged_in(&server).await;
+    peer.send(1, tree_get("from")).await.unwrap();
+    while peer.next().await.unwrap() != (1, walked()) {}
+    peer.send_all(1, (2..10).map(accept)).await;
+    // From here on nothing is read.
+    let drained = tokio::time::timeout(Duration::from_secs(15), server.drain()).await;
+    assert!(drained.is_ok(), "the server does not end");
+    drop(peer);
 }
