@@ -167,6 +167,7 @@ impl Progress {
         let state = self.state();
         Part {
             bytes_done: state.done,
+            bytes_kept: state.resumed,
             bytes_total: state.total.unwrap_or(0),
             files_done: state.files_done,
             files_total: state.files_total.unwrap_or(0),
@@ -188,6 +189,7 @@ impl Progress {
         let files_done = (start.files_done + position.files_done).min(files);
         state.files_done = state.files_done.max(files_done);
         state.done = state.done.max((start.bytes_done + position.bytes_done).min(total));
+        state.resumed = state.resumed.max(start.bytes_kept + position.bytes_kept).min(state.done);
         (state.total, state.files_total) = (Some(total), Some(files));
         if let (Shown::Bar(bar), true) = (&self.0.shown, state.begun) {
             bar.set_length(total);
@@ -288,6 +290,7 @@ impl Progress {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
     bytes_done: u64,
+    bytes_kept: u64,
     bytes_total: u64,
     files_done: u64,
     files_total: u64,
@@ -298,6 +301,8 @@ pub struct Part {
 pub struct Position<'a> {
     /// Bytes that need nothing more.
     pub bytes_done: u64,
+    /// Those of them that did not travel, and count for no rate.
+    pub bytes_kept: u64,
     /// Bytes that were found so far.
     pub bytes_total: u64,
     /// Files that need nothing more.

@@ -315,6 +315,80 @@ async fn what_is_no_directory_is_said_to_be_none() {
 }
 
 #[tokio::test]
+async fn what_is_equal_is_left_as_it_is_and_nothing_is_left_beside_it() {
+    let server = TestServer::start().await;
+    let place = tempfile::tempdir().unwrap();
+    let (source, back) = (place.path().join("source"), place.path().join("back"));
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("large"), pattern((3 << 20) + 5)).unwrap();
+    let mut client = client(&server).await;
+    let plain = TreeOptions::default();
+    client.put_tree(&source, &remote("copy"), None, &plain).await.unwrap();
+    client.get_tree(&remote("copy"), &back, None, &plain).await.unwrap();
+    let copy = server.root().join("copy");
+    let inodes = || [&copy, &back].map(|dir| dir.join("large").metadata().unwrap().ino());
+    let before = inodes();
+    for _ in 0..2 {
+        let (options, items) = noting(plain.clone());
+        client.put_tree(&source, &remote("copy"), None, &options).await.unwrap();
+        client.get_tree(&remote("copy"), &back, None, &options).await.unwrap();
+        assert_eq!(lines(&items), vec![(Action::Equal, "large".to_owned()); 2]);
+        assert_eq!(inodes(), before, "an equal file is not written again");
+        assert_eq!((contents(&copy), contents(&back)), (contents(&source), contents(&source)));
+    }
+}
+
+#[tokio::test]
+async fn a_dry_run_tells_what_the_run_would_tell() {
+    let server = TestServer::start().await;
+    let place = tempfile::tempdir().unwrap();
+    let (source, back) = (place.path().join("source"), place.path().join("back"));
+    plant(&source);
+    let mut client = client(&server).await;
+    client.put_tree(&source, &remote("copy"), None, &syncing()).await.unwrap();
+    client.get_tree(&remote("copy"), &back, None, &syncing()).await.unwrap();
+    let later = fs::FileTimes::new().set_modified(std::time::SystemTime::UNIX_EPOCH);
+    for name in ["sub/one", "large", "block", "z", "more"] {
+        fs::File::options().write(true).open(source.join(name)).unwrap().set_times(later).unwrap();
+    }
+    // Of equal size, so that only the content tells.
+    fs::write(source.join("z"), "twelve bytes").unwrap();
+    let mut more = fs::read(source.join("more")).unwrap();
+    more[7] ^= 1;
+    fs::write(source.join("more"), more).unwrap();
+    for plain in [syncing(), TreeOptions { times: true, ..TreeOptions::default() }] {
+        for to_server in [true, false] {
+            let mut told = Vec::new();
+            for dry_run in [true, false] {
+                let (options, items) = noting(TreeOptions { dry_run, ..plain.clone() });
+                let done = if to_server {
+                    client.put_tree(&source, &remote("copy"), None, &options).await.unwrap()
+                } else {
+                    client.get_tree(&remote("copy"), &back, None, &options).await.unwrap()
+                };
+                let sizes: Vec<u64> = items.lock().unwrap().iter().map(|item| item.size).collect();
+                told.push((lines(&items), sizes, done.equal));
+            }
+            assert_eq!(told[0], told[1]);
+            let (lines, _, _) = &told[0];
+            let changed: Vec<_> = lines.iter().filter(|(action, _)| *action != Action::Equal).collect();
+            let expected = if plain.quick {
+                vec![
+                    (Action::Meta, "block".to_owned()),
+                    (Action::Meta, "large".to_owned()),
+                    (Action::Replaced, "more".to_owned()),
+                    (Action::Meta, "sub/one".to_owned()),
+                    (Action::Replaced, "z".to_owned()),
+                ]
+            } else {
+                Vec::new()
+            };
+            assert_eq!(changed, expected.iter().collect::<Vec<_>>());
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_comparison_finds_every_difference_and_moves_nothing() {
     let server = TestServer::start().await;
     let place = tempfile::tempdir().unwrap();

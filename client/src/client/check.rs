@@ -49,6 +49,7 @@ impl Client {
                 rules: options.filter.to_wire(),
                 hashes: true,
                 names: options.names.is_some(),
+                dry_run: false,
             };
             let op = session.request(request).await?;
             let outcome = async {

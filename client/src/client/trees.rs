@@ -74,11 +74,6 @@ impl Default for TreeOptions {
 }
 
 impl TreeOptions {
-    /// NODEs must carry digests where they alone decide.
-    fn hashes(&self) -> bool {
-        self.dry_run && !self.quick
-    }
-
     fn whole(&self) -> bool {
         self.digest != Algorithm::Md5Tree
     }
@@ -107,8 +102,9 @@ impl Client {
                 path: from.as_bytes().to_vec(),
                 digest: options.digest as u32,
                 rules: options.filter.to_wire(),
-                hashes: options.hashes(),
+                hashes: false,
                 names: options.names.is_some(),
+                dry_run: options.dry_run,
             };
             let op = session.request(request).await?;
             let outcome = async {
@@ -148,6 +144,7 @@ impl Client {
             outcome
         })
         .await
+        .map(|done| once.count(done, options.quick))
     }
 
     /// Makes the directory `to` on the server a copy of the local directory `from`. `backup` is a directory there
@@ -194,7 +191,8 @@ impl Client {
                 names: options.names.clone(),
                 algorithm: options.digest,
                 whole: options.whole(),
-                hashes: options.hashes(),
+                hashes: false,
+                dry_run: options.dry_run,
                 rate: options.rate,
                 meter: Arc::clone(&options.meter),
                 unheard: unheard.clone(),
@@ -206,6 +204,7 @@ impl Client {
             outcome
         })
         .await
+        .map(|done| once.count(done, options.quick))
     }
 }
 
@@ -311,13 +310,17 @@ struct Told {
     last: Option<RemotePath>,
     /// Up to here an earlier attempt has told of everything.
     until: Option<RemotePath>,
+    /// Files that were told as copied, and how many of them before this attempt.
+    files: u64,
+    before: u64,
     /// What failed or was left out: the sender says so when it comes across it, ahead of the others.
     ahead: HashSet<RemotePath>,
 }
 
 impl Once {
     pub(super) fn new(on_item: OnItem, removes: bool) -> Self {
-        let told = Told { on_item, removes, last: None, until: None, ahead: HashSet::new() };
+        let told =
+            Told { on_item, removes, last: None, until: None, files: 0, before: 0, ahead: HashSet::new() };
         Self(Arc::new(Mutex::new(told)))
     }
 
@@ -325,6 +328,7 @@ impl Once {
         if number > 0 {
             let mut told = self.told();
             told.until = told.last.clone();
+            told.before = told.files;
         }
     }
 
@@ -336,6 +340,12 @@ impl Once {
                 on_item(item);
             }
         })
+    }
+
+    /// What earlier attempts copied is equal at the last one, and was told as copied.
+    fn count(&self, done: TreeDone, quick: bool) -> TreeDone {
+        let before = if quick { self.told().before } else { 0 };
+        TreeDone { equal: done.equal.saturating_sub(before), ..done }
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {
@@ -355,6 +365,7 @@ impl Told {
                 if self.last.as_ref().is_none_or(|last| is_after(&item.path, last)) {
                     self.last = Some(item.path.clone());
                 }
+                self.files += 1;
                 true
             }
         };

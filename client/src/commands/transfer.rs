@@ -283,7 +283,9 @@ impl<'a> Watched<'a> {
         let name = meter.current();
         let (bytes_done, files_done) = (meter.bytes_done(), meter.files_done());
         let (bytes_total, files_total) = (meter.bytes_total(), meter.files_total());
-        let position = Position { bytes_done, bytes_total, files_done, files_total, is_final, name: &name };
+        let bytes_kept = meter.bytes().kept();
+        let position =
+            Position { bytes_done, bytes_kept, bytes_total, files_done, files_total, is_final, name: &name };
         self.progress.at(part, &position, last);
     }
 }

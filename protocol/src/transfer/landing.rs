@@ -47,6 +47,8 @@ pub(crate) struct Landing {
     /// The block that said that it is the last.
     last: Option<u64>,
     kept: u64,
+    /// Leading blocks that are kept and still only where they stand: a file that proves equal is not written again.
+    uncopied: u64,
     done: Option<Done>,
 }
 
@@ -75,6 +77,7 @@ impl Landing {
             landed: 0,
             last: None,
             kept: 0,
+            uncopied: 0,
             done: None,
         }
     }
@@ -97,7 +100,7 @@ impl Landing {
     }
 
     fn take_all(&mut self, queue: &mut mpsc::Receiver<Arrived>) -> Result<()> {
-        self.offer_what_is_here()?;
+        self.offer_what_is_here(MAX_HAVE)?;
         while !self.is_complete() {
             self.take(queue.blocking_recv().ok_or_else(interrupted)?)?;
         }
@@ -139,19 +142,19 @@ impl Landing {
     }
 
     /// Hashes what is here of the file already, and tells the sender, who waits for it where there is more than
-    /// one block.
-    pub(crate) fn offer_what_is_here(&mut self) -> Result<()> {
-        let Some(size) = self.info.size.filter(|size| blocks_of(*size) > 1) else { return Ok(()) };
+    /// one block. At most so many blocks; gives how many.
+    pub(crate) fn offer_what_is_here(&mut self, most: u64) -> Result<u64> {
+        let Some(size) = self.info.size.filter(|size| blocks_of(*size) > 1) else { return Ok(0) };
         let blocks = match &self.sink {
             Sink::Stream(stream) => {
                 self.had = stream.digests();
-                self.had.truncate(usize::try_from(blocks_of(size).min(MAX_HAVE)).unwrap_or(usize::MAX));
+                self.had.truncate(usize::try_from(blocks_of(size).min(most)).unwrap_or(usize::MAX));
                 self.had.len() as u64
             }
             Sink::File { staged, standing, .. } => {
                 let standing =
                     standing.as_ref().map_or(Ok(0), |file| Meta::of(file).map(|meta| meta.size))?;
-                blocks_within(standing, size).max(blocks_within(staged.kept_len(), size)).min(MAX_HAVE)
+                blocks_within(standing, size).max(blocks_within(staged.kept_len(), size)).min(most)
             }
         };
         self.tx.blocking_send(self.op, Accept { file: self.file, have: blocks })?;
@@ -179,7 +182,7 @@ impl Landing {
             self.tx.blocking_send(self.op, Message::Have(Bytes::from(bytes)))?;
             begin = end;
         }
-        Ok(())
+        Ok(blocks)
     }
 
     fn block(&mut self, block: &Block, data: Bytes) -> Result<()> {
@@ -210,6 +213,7 @@ impl Landing {
             return self.tx.blocking_send(self.op, Again { file: self.file, block: number });
         }
         let len = data.len() as u64;
+        self.copy_all()?;
         match &self.sink {
             Sink::Stream(stream) => {
                 if number > self.order.contiguous() {
@@ -246,12 +250,13 @@ impl Landing {
             let digest = digest
                 .ok_or_else(|| Error::protocol(format!("KEEP of block {number}, which is not here")))?;
             let len = block_len(size, number);
-            if let Sink::File { staged, standing: Some(standing), .. } = &self.sink
+            if let Sink::File { staged, standing: Some(_), .. } = &self.sink
                 && number >= blocks_within(staged.kept_len(), size)
             {
-                let data = copy_block(standing, staged.file(), number, len)?;
-                if self.algorithm.block(&self.lanes, &data, false) != digest {
-                    return Err(Error::local(Status::Changed, "the existing file changed meanwhile"));
+                if self.arrived == 0 && number == self.uncopied {
+                    self.uncopied += 1;
+                } else {
+                    self.copy(number, len, digest)?;
                 }
             }
             self.order.landed(number, digest);
@@ -261,8 +266,31 @@ impl Landing {
         if self.named && self.namer.is_none() {
             self.namer = Some(Namer::spawn(self.algorithm)?);
         }
-        if let (Some(namer), Sink::File { staged, .. }) = (&mut self.namer, &self.sink) {
-            namer.catch_up(staged.file(), self.order.contiguous(), size)?;
+        if let (Some(namer), Sink::File { staged, standing, .. }) = (&mut self.namer, &self.sink) {
+            let file = standing.as_ref().filter(|_| self.uncopied > 0).unwrap_or(staged.file());
+            namer.catch_up(file, self.order.contiguous(), size)?;
+        }
+        Ok(())
+    }
+
+    /// Copies a kept block from where it stands.
+    fn copy(&self, number: u64, len: usize, digest: Hash) -> Result<()> {
+        let Sink::File { staged, standing: Some(standing), .. } = &self.sink else { return Ok(()) };
+        let data = copy_block(standing, staged.file(), number, len)?;
+        if self.algorithm.block(&self.lanes, &data, false) != digest {
+            return Err(Error::local(Status::Changed, "the existing file changed meanwhile"));
+        }
+        Ok(())
+    }
+
+    /// Copies what was left where it stands, now that the file will be written.
+    fn copy_all(&mut self) -> Result<()> {
+        let size = self.info.size.unwrap_or(0);
+        for number in 0..std::mem::take(&mut self.uncopied) {
+            let digest = usize::try_from(number).ok().and_then(|number| self.had.get(number)).copied();
+            let digest = digest.ok_or_else(interrupted)?;
+            self.copy(number, block_len(size, number), digest)?;
+            self.tx.activity().moved();
         }
         Ok(())
     }
@@ -319,19 +347,25 @@ impl Landing {
             grew: done.grew,
             replaced: false,
         };
-        let Sink::File { staged, name, mut commit, standing } = self.sink else {
-            return Ok((received, None));
-        };
-        commit.len = done.size;
-        let stands = match &standing {
-            Some(standing) if blocks_of(done.size) > 1 => {
-                let len = Meta::of(standing)?.size;
-                self.arrived == 0 && blocks_within(staged.kept_len(), done.size) == 0 && len == done.size
+        if self.stands(&done, &proven)? {
+            if let Sink::File { staged, .. } = self.sink {
+                staged.discard();
             }
-            Some(standing) => stands_already(standing, done.size, self.algorithm, &proven.proof)?,
-            None => false,
-        };
-        Ok((received, (!stands).then_some(Commit { staged, target: name, how: commit })))
+            return Ok((received, None));
+        }
+        self.copy_all()?;
+        let Sink::File { staged, name, mut commit, .. } = self.sink else { return Ok((received, None)) };
+        commit.len = done.size;
+        Ok((received, Some(Commit { staged, target: name, how: commit })))
+    }
+
+    /// Whether the file stands under its name already, as it is.
+    fn stands(&self, done: &Done, proven: &Proven) -> Result<bool> {
+        let Sink::File { standing: Some(standing), .. } = &self.sink else { return Ok(false) };
+        if blocks_of(done.size) <= 1 {
+            return stands_already(standing, done.size, self.algorithm, &proven.proof);
+        }
+        Ok(self.uncopied == blocks_of(done.size) && Meta::of(standing)?.size == done.size)
     }
 }
 

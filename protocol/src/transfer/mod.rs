@@ -42,8 +42,7 @@ use crate::digest::{Algorithm, Hash, Lanes, Root, blocks_of, sha256};
 use crate::error::{Error, Result, Status};
 use crate::fs::{Meta, Mtime};
 use crate::path::RemotePath;
-use crate::wire::activity::Activity;
-use crate::wire::message::File as FileMessage;
+use crate::wire::message::{Digest, File as FileMessage};
 use crate::wire::{BLOCK_LEN, Sender};
 
 /// Most blocks whose digests a receiver offers: 1 TiB of content, 16 MiB of MD5s at the sender.
@@ -190,13 +189,36 @@ impl Throttle {
     }
 }
 
+/// Tells the other end that work goes on where nothing else is sent for a while.
+pub(crate) struct Pulse {
+    op: u32,
+    tx: Sender,
+    last: Instant,
+}
+
+impl Pulse {
+    pub(crate) fn new(op: u32, tx: Sender) -> Self {
+        Self { op, tx, last: Instant::now() }
+    }
+
+    /// Something was done here. DIGEST without a digest says so, once a second.
+    fn beat(&mut self) -> Result<()> {
+        self.tx.activity().moved();
+        if self.last.elapsed() < Duration::from_secs(1) {
+            return Ok(());
+        }
+        self.last = Instant::now();
+        self.tx.blocking_send(self.op, Digest::default())
+    }
+}
+
 /// Proof of a whole file of `size` bytes that is read for it alone.
 pub(crate) fn proof_of(
     file: &File,
     size: u64,
     algorithm: Algorithm,
     lanes: &Lanes,
-    activity: &Activity,
+    pulse: &mut Pulse,
 ) -> Result<Hash> {
     let blocks = blocks_of(size);
     let mut proof = Root::new(algorithm);
@@ -209,7 +231,7 @@ pub(crate) fn proof_of(
             _ => Error::io("read the file", &error),
         })?;
         proof.add(&algorithm.block(lanes, room, blocks == 1));
-        activity.moved();
+        pulse.beat()?;
     }
     // A file without blocks is proven by the digest of nothing.
     Ok(proof.finish())

@@ -11,6 +11,9 @@ use crate::wire::message::{Again, NodeResult};
 
 impl TreeSource {
     pub(super) fn again(&mut self, again: &Again) -> Result<()> {
+        if self.given_up.contains(&again.file) {
+            return Ok(());
+        }
         let Some(mut sent) = self.sent.remove(&again.file) else {
             return Err(Error::protocol(format!("AGAIN for file {}, which was not sent", again.file)));
         };
@@ -36,25 +39,21 @@ impl TreeSource {
             let path =
                 RemotePath::from_wire(&result.path).map_err(|error| Error::protocol(error.to_string()))?;
             let kind = kind_from_wire(result.kind).unwrap_or(Kind::Other);
-            let item = Item::new(path, kind, action);
+            let item = Item { size: result.size, ..Item::new(path, kind, action) };
+            if kind == Kind::File && action != Action::Deleted {
+                self.noted += 1;
+            }
             match failure {
                 Some(failure) => self.fail(item, failure, false),
                 None => (self.on_item)(&item),
             }
             return Ok(());
         }
-        if let Some(at) = self.wanted.iter().position(|wanted| wanted.file.number == result.file) {
-            // It gave the file up before any of it was sent.
-            let (Some(wanted), Some(failure)) = (self.wanted.remove(at), failure) else {
-                return Err(Error::protocol("a result for a file that was not sent"));
-            };
-            self.offered = self.offered.saturating_sub(wanted.due);
-            self.meter.decided(wanted.file.size);
-            self.fail(wanted.file.into_item(action), failure, false);
+        if self.given_up.contains(&result.file) {
             return Ok(());
         }
         let Some(sent) = self.sent.remove(&result.file) else {
-            return Err(Error::protocol(format!("a result for node {}, which was not sent", result.file)));
+            return self.unwanted(result.file, action, failure);
         };
         self.meter.decided(0);
         let item = sent.into_item(action);
@@ -67,6 +66,18 @@ impl TreeSource {
                 self.fail(item, Failure::new(Status::Mismatch, what), false);
             }
         }
+        Ok(())
+    }
+
+    /// The receiver gave a file up before any of it was sent.
+    fn unwanted(&mut self, number: u32, action: Action, failure: Option<Failure>) -> Result<()> {
+        let at = self.wanted.iter().position(|wanted| wanted.file.number == number);
+        let (Some(wanted), Some(failure)) = (at.and_then(|at| self.wanted.remove(at)), failure) else {
+            return Err(Error::protocol(format!("a result for node {number}, which was not sent")));
+        };
+        self.offered = self.offered.saturating_sub(wanted.due);
+        self.meter.decided(wanted.file.size);
+        self.fail(wanted.file.into_item(action), failure, false);
         Ok(())
     }
 }

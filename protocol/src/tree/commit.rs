@@ -262,12 +262,12 @@ fn fail(item: &mut Item, error: &Error) {
 pub(super) fn result_of(number: u32, item: &Item) -> NodeResult {
     // As an END it is no longer than a frame.
     let End { status, message } = item.failure.clone().map(End::from).unwrap_or_default();
-    let (path, kind) = match number {
-        0 => (item.path.as_bytes().to_vec(), kind_to_wire(item.kind)),
-        _ => (Vec::new(), 0),
+    let (path, kind, size) = match number {
+        0 => (item.path.as_bytes().to_vec(), kind_to_wire(item.kind), item.size),
+        _ => (Vec::new(), 0, 0),
     };
     let digest = item.proof.filter(|_| number > 0).map(|proof| proof.to_vec()).unwrap_or_default();
-    NodeResult { file: number, status, message, action: item.action as u32, digest, path, kind }
+    NodeResult { file: number, status, message, action: item.action as u32, digest, path, kind, size }
 }
 
 /// Keeps `path`, found in `dir`, under the same path in the backup directory.

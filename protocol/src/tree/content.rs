@@ -122,6 +122,12 @@ impl TreeLanding {
                     Err(error) => self.large_failed(number, error),
                 }
             }
+            (Content::Awaited, Arrived::Done(done))
+                if self.job.dry_run && done.size == arriving.item.size =>
+            {
+                arriving.item.proof = Some(Hash::from_wire(&done.digest)?);
+                self.compare(number)
+            }
             // A small file that stands here as it is.
             (Content::Awaited, Arrived::Keep(keep)) if (keep.first, keep.count) == (0, 1) => {
                 let Some(offered) = arriving.offered else {
@@ -140,6 +146,29 @@ impl TreeLanding {
             }
             _ => Err(Error::protocol(format!("'{}' comes as no file of its size does", arriving.item.path))),
         }
+    }
+
+    /// A dry run: whether the content is what stands here.
+    fn compare(&mut self, number: u32) -> Result<()> {
+        let Some(arriving) = self.turns.find(number) else { return Ok(()) };
+        let (path, size, theirs) = (arriving.item.path.clone(), arriving.item.size, arriving.item.proof);
+        let (parent, name) = path.split_last().unwrap_or_default();
+        let dir = self.dirs.as_mut().ok_or_else(interrupted)?.get(&parent);
+        let same = match dir.and_then(|dir| self.digest_of(&dir, name, size)) {
+            Ok(own) => Some(own) == theirs,
+            Err(error @ Error::Connection(_)) => return Err(error),
+            // What cannot be read would be replaced.
+            Err(_) => false,
+        };
+        if same {
+            self.stands(number);
+        }
+        let Some(arriving) = self.turns.find(number) else { return Ok(()) };
+        if !same {
+            arriving.item.action = Action::Replaced;
+        }
+        arriving.content = Content::Ready(What::Nothing);
+        Ok(())
     }
 
     /// The content of a large file is complete.
@@ -162,8 +191,7 @@ impl TreeLanding {
                     Some(commit) => arriving.content = Content::Ready(What::File(Complete::Open(commit))),
                     None => self.stands(number),
                 }
-                self.large = self.large.saturating_sub(1);
-                self.decide_waiting()
+                self.large_ended(number)
             }
             Err(error) => self.large_failed(number, error),
         }
@@ -197,19 +225,22 @@ impl TreeLanding {
     /// A file does not arrive, and why.
     pub(super) fn give_up(&mut self, number: u32, failure: Failure, here: bool) -> Result<()> {
         let Some(arriving) = self.turns.find(number) else { return Ok(()) };
-        let was_large = matches!(arriving.content, Content::Large(_));
-        let large_file = arriving.item.size > BLOCK_LEN as u64;
+        let large = arriving.item.size > BLOCK_LEN as u64;
         arriving.item.failure = Some(failure.clone());
         arriving.item.here = here;
         let content = std::mem::replace(&mut arriving.content, Content::Ready(What::Nothing));
         if let Content::Large(landing) = content {
             drop(landing.give_up(Error::Remote(failure)));
         }
-        if was_large || large_file {
-            self.large = self.large.saturating_sub(1);
-            return self.decide_waiting();
-        }
-        Ok(())
+        if large && !self.job.dry_run { self.large_ended(number) } else { Ok(()) }
+    }
+
+    /// There is room for another large file.
+    fn large_ended(&mut self, number: u32) -> Result<()> {
+        let blocks = self.turns.find(number).map_or(0, |arriving| std::mem::take(&mut arriving.blocks));
+        self.offered = self.offered.saturating_sub(blocks);
+        self.large = self.large.saturating_sub(1);
+        self.decide_waiting()
     }
 }
 

@@ -67,6 +67,11 @@ impl TreeLanding {
         }
         let item = Item { mtime: mtime_of(&node), size: node.size, ..Item::new(path, kind, Action::Created) };
         let decided = match kind {
+            _ if self.walks_backup(&item.path) => {
+                let what =
+                    format!("'{}' is where backups are kept here; it is no part of the copy", item.path);
+                Err(Error::local(Status::Invalid, what))
+            }
             Kind::Dir => self.decide_dir(&node, &item),
             Kind::Symlink => self.decide_link(&node, &item),
             _ => self.decide_file(number, &node, &item),
@@ -168,13 +173,8 @@ impl TreeLanding {
         if !self.may(Rights::OVERWRITE) && existing.is_some() {
             mode = None;
         }
-        let own = match (
-            exists && existing.is_some() && self.job.delete.is_some(),
-            self.walks_backup(&item.path),
-        ) {
-            (true, false) => Some(Own::of(&self.dir(&item.path)?)?),
-            _ => None,
-        };
+        let lists = exists && existing.is_some() && self.job.delete.is_some();
+        let own = if lists { Some(Own::of(&self.dir(&item.path)?)?) } else { None };
         let (mode, mtime) = if self.job.dry_run { (None, None) } else { (mode, mtime) };
         let mtime = mtime.filter(|_| existing.is_none() || self.may(Rights::OVERWRITE));
         self.frames.push(Frame {

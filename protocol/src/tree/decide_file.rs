@@ -9,7 +9,7 @@ use crate::auth::Rights;
 use crate::digest::Hash;
 use crate::error::{Error, Result, Status};
 use crate::fs::{CommitOptions, Dir, Kind, Meta, ModeRule, Staged};
-use crate::transfer::{FileInfo, Landing, ReceiveJob, Sink, proof_of};
+use crate::transfer::{FileInfo, Landing, MAX_HAVE, ReceiveJob, Sink, proof_of};
 use crate::wire::message::{Accept, Node};
 use crate::wire::{BLOCK_LEN, Message};
 
@@ -24,7 +24,7 @@ impl TreeLanding {
         match existing {
             Some(meta) if meta.kind == Kind::Other => return Err(not_regular(item)),
             Some(meta) if meta.kind == Kind::Dir => {
-                if self.job.delete.is_none() || self.walks_backup(&item.path) {
+                if self.job.delete.is_none() {
                     return Err(is_directory(item));
                 }
                 late = true;
@@ -52,8 +52,33 @@ impl TreeLanding {
             Err(_) if file.is_some_and(|meta| meta.size == item.size) => true,
             Err(error) => return Err(error),
         };
+        let rule =
+            if self.job.preserve { ModeRule::Preserve(node.mode) } else { ModeRule::Default(node.mode) };
+        let mut arriving = Arriving {
+            number,
+            item: item.clone(),
+            mode: rule.resolve(file.as_ref()),
+            mtime: keeps_time.then_some(item.mtime),
+            existing: file,
+            offered: None,
+            forbidden,
+            late,
+            content: Content::Awaited,
+            blocks: 0,
+            damaged: 0,
+        };
+        let same_size = file.is_some_and(|meta| meta.size == node.size);
         if self.job.dry_run {
-            return self.foresee(node, item, dir.as_ref(), existing);
+            if same_size && self.may(Rights::READ) {
+                // Only its proof will come.
+                self.say(Accept { file: number, have: 0 });
+                self.accept(arriving);
+                return Ok(());
+            }
+            self.job.meter.decided(item.size);
+            let action = if existing.is_some() { Action::Replaced } else { Action::Created };
+            self.note(Item { action, ..item.clone() });
+            return Ok(());
         }
         let dir = dir.ok_or_else(|| Error::protocol("a node without a tree"))?;
         let name = item.path.file_name().unwrap_or_default();
@@ -64,25 +89,11 @@ impl TreeLanding {
         if late {
             self.extras.replace(&item.path);
         }
-        let rule =
-            if self.job.preserve { ModeRule::Preserve(node.mode) } else { ModeRule::Default(node.mode) };
-        let mut arriving = Arriving {
-            number,
-            item: Item { size: node.size, ..item.clone() },
-            mode: rule.resolve(file.as_ref()),
-            mtime: keeps_time.then_some(item.mtime),
-            existing: file,
-            offered: None,
-            forbidden,
-            late,
-            content: Content::Awaited,
-            damaged: 0,
-        };
         if node.size > BLOCK_LEN as u64 {
             return self.accept_large(arriving, &dir, name, rule);
         }
         // Who may not read is told no digests of what is here.
-        if file.is_some_and(|meta| meta.size == node.size) && self.may(Rights::READ) {
+        if same_size && self.may(Rights::READ) {
             arriving.offered = self.digest_of(&dir, name, node.size).ok();
         }
         self.say(Accept { file: number, have: u64::from(arriving.offered.is_some()) });
@@ -132,43 +143,20 @@ impl TreeLanding {
         let mut landing = Landing::new(self.op, arriving.number, job, self.tx.clone());
         // It sends by itself, behind what was said before.
         self.answer()?;
-        landing.offer_what_is_here()?;
+        arriving.blocks = landing.offer_what_is_here(MAX_HAVE.saturating_sub(self.offered))?;
+        self.offered += arriving.blocks;
         arriving.content = Content::Large(Box::new(landing));
         self.large += 1;
         self.accept(arriving);
         Ok(())
     }
 
-    /// What would become of a file.
-    fn foresee(&mut self, node: &Node, item: &Item, dir: Option<&Dir>, existing: Option<Meta>) -> Result<()> {
-        self.job.meter.decided(item.size);
-        let same_size = existing.is_some_and(|meta| meta.kind == Kind::File && meta.size == item.size);
-        let name = item.path.file_name().unwrap_or_default();
-        let same = match dir.filter(|_| same_size && !node.digest.is_empty()) {
-            Some(dir) => self.digest_of(dir, name, item.size).is_ok_and(|own| own.as_bytes() == node.digest),
-            None => false,
-        };
-        let differs = existing.is_some_and(|meta| !same_time(meta.mtime, item.mtime));
-        let action = match (existing.is_some(), same) {
-            (_, true) if (self.job.times || self.job.preserve) && differs => Action::Meta,
-            (_, true) => Action::Equal,
-            (true, false) => Action::Replaced,
-            (false, false) => Action::Created,
-        };
-        if action != Action::Equal {
-            self.note(Item { action, ..item.clone() });
-        } else {
-            self.done.equal += 1;
-        }
-        Ok(())
-    }
-
     /// Proof of what stands here.
-    fn digest_of(&self, dir: &Dir, name: &[u8], size: u64) -> Result<Hash> {
+    pub(super) fn digest_of(&mut self, dir: &Dir, name: &[u8], size: u64) -> Result<Hash> {
         let (file, meta) = dir.open_file(name)?;
         if meta.size != size {
             return Err(Error::local(Status::Changed, "it changed"));
         }
-        proof_of(&file, size, self.job.algorithm, &self.lanes, self.tx.activity())
+        proof_of(&file, size, self.job.algorithm, &self.lanes, &mut self.pulse)
     }
 }

@@ -9,20 +9,22 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
-use super::commit::{CommitJob, Committer, Step, What};
+use super::commit::{Committer, Step, What};
 use super::decide::Frame;
 use super::descent::Descent;
 use super::dirs::Dirs;
 use super::extras::Extras;
+use super::finish::commit_job;
 use super::receive::{Place, ReceiveTree, Sent};
-use super::turns::{Arriving, BATCH_FILES, Batch, Content, Pending, Turns};
+use super::turns::{Arriving, Batch, Content, Pending, Turns};
 use super::{Action, Item, MAX_LISTED, TreeDone, kind_from_wire};
 use crate::digest::Lanes;
 use crate::error::{Error, Failure, Result, Status};
 use crate::fs::Kind;
 use crate::path::RemotePath;
-use crate::transfer::{Throttle, interrupted};
+use crate::transfer::{Pulse, Throttle, interrupted};
 use crate::wire::message::{Node, NodeResult, Pass};
 use crate::wire::{Message, Sender};
 
@@ -54,8 +56,12 @@ pub(super) struct TreeLanding {
     pub(super) ends: Vec<Step>,
     /// Large files that were accepted and are not complete.
     pub(super) large: usize,
+    /// Digests of them that were offered.
+    pub(super) offered: u64,
     descent: Descent,
     queue: mpsc::Receiver<Sent>,
+    unwanted: CancellationToken,
+    pub(super) pulse: Pulse,
     runtime: Handle,
     pub(super) throttle: Throttle,
     /// What waits for its turn, in the order of the tree.
@@ -71,14 +77,14 @@ pub(super) struct TreeLanding {
     passed: u32,
     answers: BytesMut,
     batch: Batch,
-    committer: Committer,
+    pub(super) committer: Committer,
     /// Files that failed here, whose content may be on the way.
     pub(super) given_up: HashSet<u32>,
     /// Special files of the source: something of their name here is not missing there.
     pub(super) special: HashSet<RemotePath>,
     /// WALKED came, and whether the listing is complete.
-    walked: Option<bool>,
-    unreadable: u64,
+    pub(super) walked: Option<bool>,
+    pub(super) unreadable: u64,
 }
 
 impl TreeLanding {
@@ -88,6 +94,7 @@ impl TreeLanding {
         mut job: ReceiveTree,
         tx: Sender,
         mut queue: mpsc::Receiver<Sent>,
+        unwanted: CancellationToken,
     ) -> Result<TreeDone> {
         let first = queue.blocking_recv().ok_or_else(interrupted)?;
         if !matches!(first, Sent::Node(_)) {
@@ -95,7 +102,7 @@ impl TreeLanding {
         }
         let open = std::mem::replace(&mut job.place, Box::new(|| Ok(Place::default())));
         let place = open()?;
-        let mut landing = Self::new(op, job, place, tx, queue)?;
+        let mut landing = Self::new(op, job, place, tx, queue, unwanted)?;
         let received = landing.take(first).and_then(|()| landing.receive());
         // What is complete stays complete, whatever ended the rest.
         let last = if matches!(received, Err(Error::Protocol(_))) { Ok(()) } else { landing.hand_over() };
@@ -109,7 +116,14 @@ impl TreeLanding {
         }
     }
 
-    fn new(op: u32, job: ReceiveTree, place: Place, tx: Sender, queue: mpsc::Receiver<Sent>) -> Result<Self> {
+    fn new(
+        op: u32,
+        job: ReceiveTree,
+        place: Place,
+        tx: Sender,
+        queue: mpsc::Receiver<Sent>,
+        unwanted: CancellationToken,
+    ) -> Result<Self> {
         Ok(Self {
             op,
             dirs: place.root.clone().map(Dirs::new),
@@ -123,8 +137,11 @@ impl TreeLanding {
             late: Vec::new(),
             ends: Vec::new(),
             large: 0,
+            offered: 0,
             descent: Descent::default(),
             queue,
+            unwanted,
+            pulse: Pulse::new(op, tx.clone()),
             runtime: Handle::current(),
             throttle: Throttle::new(job.rate),
             turns: Turns::default(),
@@ -163,6 +180,9 @@ impl TreeLanding {
 
     /// The next message. Before it waits, it answers; where nothing comes, what is complete is not held back.
     fn next(&mut self) -> Result<Sent> {
+        if self.unwanted.is_cancelled() {
+            return Err(interrupted());
+        }
         match self.queue.try_recv() {
             Ok(sent) => return Ok(sent),
             Err(TryRecvError::Disconnected) => return Err(interrupted()),
@@ -336,51 +356,4 @@ impl TreeLanding {
         let batch = std::mem::take(&mut self.batch);
         if batch.is_empty() { Ok(()) } else { self.committer.commit(batch.into_steps()) }
     }
-
-    /// The second pass, when everything has arrived.
-    fn finish(mut self) -> Result<TreeDone> {
-        let complete = self.walked == Some(true) && self.unreadable == 0;
-        let mut done = self.done;
-        done.failed = self.committer.finish()?;
-        let mut rest = Vec::new();
-        if complete && done.failed == 0 {
-            rest = self.extras.remove(&self.job, &self.place, &self.special, &self.tx)?;
-            rest.append(&mut self.late);
-        }
-        for mut step in std::mem::take(&mut self.late) {
-            let what = "a directory stands here, and nothing is removed after a failure";
-            step.item.failure =
-                Some(Failure::new(Status::IsDirectory, format!("'{}': {what}", step.item.path)));
-            step.item.here = true;
-            rest.push(Step { what: What::Nothing, ..step });
-        }
-        rest.append(&mut self.ends);
-        if !rest.is_empty() {
-            let committer = Committer::spawn(commit_job(self.op, &self.job, &self.place, &self.tx))?;
-            for batch in chunks(rest) {
-                committer.commit(batch)?;
-            }
-            done.failed += committer.finish()?;
-        }
-        Ok(done)
-    }
-}
-
-fn commit_job(op: u32, job: &ReceiveTree, place: &Place, tx: &Sender) -> CommitJob {
-    CommitJob {
-        op,
-        place: place.clone(),
-        tx: tx.clone(),
-        report: job.report,
-        meter: job.meter.clone(),
-        on_item: job.on_item.clone(),
-    }
-}
-
-fn chunks(steps: Vec<Step>) -> impl Iterator<Item = Vec<Step>> {
-    let mut steps = steps.into_iter();
-    std::iter::from_fn(move || {
-        let chunk: Vec<Step> = steps.by_ref().take(BATCH_FILES).collect();
-        (!chunk.is_empty()).then_some(chunk)
-    })
 }

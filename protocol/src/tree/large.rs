@@ -2,7 +2,8 @@
 
 use std::fs::File;
 
-use super::source::{Listed, Sent, TreeSource, Wanted};
+use super::outgoing::{Listed, Sent, Wanted};
+use super::source::TreeSource;
 use crate::digest::{Algorithm, Hash, Root as Proof, blocks_of};
 use crate::error::{Error, Result, Status};
 use crate::fs::Meta;

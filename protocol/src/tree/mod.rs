@@ -18,10 +18,10 @@
 //! # Layout
 //! - `descent`: the order in which names may come, at the receiver
 //! - `dirs`: directories held open, at both ends
-//! - `send`, `source`, `answers`, `pack`, `large`: the sending half: the loop, what is sent next, what the receiver
-//!   says of it, small files, large ones
-//! - `receive`, `landing`, `decide`, `decide_file`, `content`, `turns`, `commit`, `extras`: the receiving half: the
-//!   loop, what comes, what to do with a node, content, order, durability, and what the source does not have
+//! - `send`, `source`, `outgoing`, `answers`, `pack`, `large`: the sending half: the loop, what is sent next, what is
+//!   under way, what the receiver says of it, small files, large ones
+//! - `receive`, `landing`, `decide`, `decide_file`, `content`, `turns`, `commit`, `extras`, `finish`: the receiving
+//!   half: the loop, what comes, what to do with a node, content, order, durability, what the source does not have
 //! - `compare`: two trees held against each other, and nothing moved
 
 mod answers;
@@ -33,8 +33,10 @@ mod decide_file;
 mod descent;
 mod dirs;
 mod extras;
+mod finish;
 mod landing;
 mod large;
+mod outgoing;
 mod pack;
 mod receive;
 mod send;
@@ -209,7 +211,7 @@ impl TreeMeter {
     /// The fate of a file is decided; so many bytes of it are not counted yet.
     pub fn decided(&self, rest: u64) {
         self.files_done.fetch_add(1, Ordering::Relaxed);
-        self.bytes.moved(rest);
+        self.bytes.keep(rest);
     }
 
     /// Everything was listed.

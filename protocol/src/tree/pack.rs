@@ -5,7 +5,8 @@ use std::os::unix::fs::FileExt;
 use bytes::BytesMut;
 
 use super::MAX_PIECES;
-use super::source::{Listed, Sent, TreeSource, Wanted};
+use super::outgoing::{Listed, Sent, Wanted};
+use super::source::TreeSource;
 use crate::digest::Hash;
 use crate::error::{Error, Result, Status};
 use crate::fs::Meta;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::landing::TreeLanding;
 use super::{MAX_PIECES, OnItem, TreeDone, TreeMeter};
@@ -106,12 +107,18 @@ where
     job.meter.begin();
     let (sent, queue) = mpsc::channel(QUEUE);
     let abandon = Abandon(Arc::clone(&job.meter.bytes));
+    // Whoever drops this does not want what is on its way any more; after an error it is still of use.
+    let unwanted = CancellationToken::new();
+    let guard = unwanted.clone().drop_guard();
     let tx = conn.tx.clone();
-    let mut worker = conn.workers.spawn_blocking(move || TreeLanding::run(op, job, tx, queue));
+    let mut worker = conn.workers.spawn_blocking(move || TreeLanding::run(op, job, tx, queue, unwanted));
     let mut gathering = Gathering::default();
     let error = loop {
         let message = tokio::select! {
-            done = &mut worker => return done.map_err(|error| crashed(&error))?,
+            done = &mut worker => {
+                guard.disarm();
+                return done.map_err(|error| crashed(&error))?;
+            }
             message = conn.rx.next_in(op) => message.and_then(|message| gathering.take(message)),
         };
         match message {
@@ -123,6 +130,7 @@ where
     };
     drop(sent);
     drop(abandon);
+    guard.disarm();
     match error {
         // The caller says why before it closes; the worker ends with the connection at the latest.
         Error::Protocol(_) => {}
@@ -174,6 +182,8 @@ impl Gathering {
                 self.block = Some(block);
                 Ok(None)
             }
+            // It is at work.
+            Message::Digest(digest) if digest.digest.is_empty() => Ok(None),
             Message::Node(node) => Ok(Some(Sent::Node(node))),
             Message::Keep(keep) => Ok(Some(Sent::Content(keep.file, Arrived::Keep(keep)))),
             Message::Done(done) => Ok(Some(Sent::Content(done.file, Arrived::Done(done)))),

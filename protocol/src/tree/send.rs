@@ -38,6 +38,8 @@ pub struct SendTree {
     pub whole: bool,
     /// Nodes carry the proof of their content.
     pub hashes: bool,
+    /// Of files that are accepted only the proof is sent.
+    pub dry_run: bool,
     /// Most bytes a second.
     pub rate: Option<u64>,
     /// Where progress is shown.
@@ -135,6 +137,8 @@ fn forward(message: Message, commands: &Said<Command>) -> Result<Forwarded> {
         Message::Pass(pass) => Command::Pass(pass.upto),
         Message::Again(again) => Command::Again(again),
         Message::NodeResult(result) => Command::Result(result),
+        // It is at work.
+        Message::Digest(digest) if digest.digest.is_empty() => return Ok(Forwarded::More),
         Message::End(end) if end.status == Status::Ok as u32 => return Ok(Forwarded::End),
         Message::End(end) => return Err(end.premature()),
         Message::Cancel => return Err(Error::local(Status::Cancelled, "cancelled by the receiver")),

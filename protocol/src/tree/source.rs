@@ -1,31 +1,30 @@
 //! The blocking half of a sender: walks, answers the receiver, and decides what is sent next.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::File;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::sync::mpsc::Receiver as Queue;
 use tokio::sync::mpsc::error::TryRecvError;
 
 use super::dirs::Dirs;
+use super::outgoing::{Listed, Sent, Wanted};
 use super::pack::Pack;
 use super::send::{Command, SendTree, Unheard};
 use super::{Action, Item, MAX_LISTED, MAX_SENT, OnItem, TreeDone, TreeMeter, kind_to_wire};
 use crate::digest::{Hash, blocks_of};
 use crate::error::{Error, Failure, Result, Status};
-use crate::fs::{Found, Kind, Meta, Mtime, Visit, Walk};
+use crate::fs::{Found, Kind, Meta, Visit, Walk};
 use crate::path::RemotePath;
-use crate::transfer::{MAX_HAVE, Outlet, interrupted, proof_of};
-use crate::wire::message::{Accept, End, Node, NodeResult, Walked};
+use crate::transfer::{MAX_HAVE, Outlet, Pulse, interrupted, proof_of};
+use crate::wire::message::{Accept, Done, End, Node, NodeResult, Walked};
 use crate::wire::{BLOCK_LEN, Message, Sender};
 
 /// Nodes are sent in pieces of about so many bytes.
 const PIECE: usize = 8 * 1024;
 /// While there is content to send, the listing stays so many nodes ahead of the answers.
 const AHEAD: usize = 1024;
-/// Digests of large files that may wait, in bytes: a receiver offers those of a few files at a time.
-const MAX_OFFERED: usize = 32 << 20;
 
 /// See the module.
 pub(super) struct TreeSource {
@@ -39,6 +38,8 @@ pub(super) struct TreeSource {
     pub(super) sent: HashMap<u32, Sent>,
     walk: Walk,
     hashes: bool,
+    dry_run: bool,
+    pulse: Pulse,
     pub(super) on_item: OnItem,
     unheard: Unheard,
     commands: Queue<Command>,
@@ -48,6 +49,11 @@ pub(super) struct TreeSource {
     pub(super) wanted: VecDeque<Wanted>,
     /// Bytes of the digests that wait in `wanted`.
     pub(super) offered: usize,
+    /// Files that could not be sent. The receiver may say something of them before it knows.
+    pub(super) given_up: HashSet<u32>,
+    /// Files that were passed, and those of them of which something was said all the same.
+    passed: u64,
+    pub(super) noted: u64,
     /// Number of the last node.
     last: u32,
     walked: bool,
@@ -55,53 +61,11 @@ pub(super) struct TreeSource {
     done: TreeDone,
 }
 
-/// A node that was sent.
-pub(super) struct Listed {
-    pub(super) number: u32,
-    pub(super) path: RemotePath,
-    kind: Kind,
-    pub(super) size: u64,
-    pub(super) mtime: Mtime,
-}
-
-/// A file that the receiver accepted.
-pub(super) struct Wanted {
-    pub(super) file: Listed,
-    /// Digests of what the receiver has, and how many bytes of them there will be.
-    pub(super) had: Vec<u8>,
-    pub(super) due: usize,
-}
-
-/// A file on its way: what is needed to send it again, and to judge the receiver's last word.
-pub(super) struct Sent {
-    pub(super) file: Listed,
-    /// Of the open file.
-    pub(super) meta: Meta,
-    pub(super) proof: Option<Hash>,
-    pub(super) whole: Option<Hash>,
-    pub(super) kept: u64,
-    pub(super) grew: bool,
-    pub(super) resent: u64,
-}
-
-impl Sent {
-    pub(super) fn into_item(self, action: Action) -> Item {
-        let Sent { file, proof, whole, kept, grew, .. } = self;
-        Item { proof, whole, kept, grew, ..file.into_item(action) }
-    }
-}
-
-impl Listed {
-    pub(super) fn into_item(self, action: Action) -> Item {
-        Item { size: self.size, mtime: self.mtime, ..Item::new(self.path, Kind::File, action) }
-    }
-}
-
 impl TreeSource {
     pub(super) fn new(op: u32, job: SendTree, tx: Sender, commands: Queue<Command>) -> Self {
         Self {
             op,
-            out: Outlet::new(op, job.algorithm, tx, Arc::clone(&job.meter.bytes), job.rate),
+            out: Outlet::new(op, job.algorithm, tx.clone(), Arc::clone(&job.meter.bytes), job.rate),
             dirs: Dirs::new(job.root.clone()),
             whole: job.whole,
             meter: job.meter,
@@ -109,12 +73,17 @@ impl TreeSource {
             sent: HashMap::new(),
             walk: Walk::new(job.root, job.filter, job.names),
             hashes: job.hashes,
+            dry_run: job.dry_run,
+            pulse: Pulse::new(op, tx.clone()),
             on_item: job.on_item,
             unheard: job.unheard,
             commands,
             listed: VecDeque::new(),
             wanted: VecDeque::new(),
             offered: 0,
+            given_up: HashSet::new(),
+            passed: 0,
+            noted: 0,
             last: 0,
             walked: false,
             complete: true,
@@ -147,7 +116,11 @@ impl TreeSource {
                 self.flush_pack()?;
                 match self.commands.blocking_recv() {
                     Some(command) => self.obey(command)?,
-                    None => return if self.is_done() { Ok(self.done) } else { Err(interrupted()) },
+                    None if self.is_done() => {
+                        let equal = self.passed.saturating_sub(self.noted);
+                        return Ok(TreeDone { equal, ..self.done });
+                    }
+                    None => return Err(interrupted()),
                 }
             }
         }
@@ -178,7 +151,7 @@ impl TreeSource {
     pub(super) fn await_digests(&mut self, wanted: &mut Wanted) -> Result<()> {
         while wanted.had.len() < wanted.due {
             match self.commands.blocking_recv() {
-                Some(Command::Have(digests)) => collect(wanted, &digests, self.out.algorithm.digest_len())?,
+                Some(Command::Have(digests)) => wanted.collect(&digests, self.out.algorithm.digest_len())?,
                 Some(command) => self.obey(command)?,
                 None => return Err(interrupted()),
             }
@@ -190,7 +163,7 @@ impl TreeSource {
         match command {
             Command::Accept(accept) => self.accept(&accept),
             Command::Have(digests) => match self.wanted.back_mut() {
-                Some(wanted) => collect(wanted, &digests, self.out.algorithm.digest_len()),
+                Some(wanted) => wanted.collect(&digests, self.out.algorithm.digest_len()),
                 None => Err(Error::protocol("HAVE without ACCEPT")),
             },
             Command::Pass(upto)
@@ -212,7 +185,7 @@ impl TreeSource {
             {
                 match self.unheard.take(&node.path) {
                     Some(item) => (self.on_item)(&item),
-                    None => self.done.equal += 1,
+                    None => self.passed += 1,
                 }
                 self.meter.decided(node.size);
             }
@@ -234,7 +207,9 @@ impl TreeSource {
         };
         let due = accept.have.min(MAX_HAVE) as usize * self.out.algorithm.digest_len();
         self.offered += due;
-        if accept.have > blocks_of(file.size).clamp(1, MAX_HAVE) || self.offered > MAX_OFFERED {
+        if accept.have > blocks_of(file.size).clamp(1, MAX_HAVE)
+            || self.offered > MAX_HAVE as usize * self.out.algorithm.digest_len() + MAX_LISTED * 32
+        {
             return Err(Error::protocol("ACCEPT of more blocks than the file has"));
         }
         self.wanted.push_back(Wanted { file, had: Vec::new(), due });
@@ -330,7 +305,7 @@ impl TreeSource {
         if meta.size != size {
             return Err(Error::local(Status::Changed, format!("'{path}' changed while it was read")));
         }
-        proof_of(&file, size, self.out.algorithm, &self.out.lanes, self.out.tx.activity())
+        proof_of(&file, size, self.out.algorithm, &self.out.lanes, &mut self.pulse)
     }
 
     pub(super) fn open(&mut self, path: &RemotePath) -> Result<(File, Meta)> {
@@ -340,11 +315,29 @@ impl TreeSource {
 
     fn send_content(&mut self, wanted: Wanted) -> Result<()> {
         self.meter.works_on(&wanted.file.path);
+        if self.dry_run {
+            return self.send_proof(wanted);
+        }
         if wanted.file.size <= BLOCK_LEN as u64 {
             return self.add_to_pack(wanted);
         }
         self.flush_pack()?;
         self.send_large(wanted)
+    }
+
+    /// What a dry run needs of a file.
+    fn send_proof(&mut self, wanted: Wanted) -> Result<()> {
+        let file = wanted.file;
+        let opened = self.open(&file.path).map(|(_, meta)| meta);
+        let (meta, proof) = match opened.and_then(|meta| Ok((meta, self.proof(&file.path, file.size)?))) {
+            Ok(proven) => proven,
+            Err(error) => return self.give_up(file, error, 0),
+        };
+        let (number, size) = (file.number, file.size);
+        let sent = Sent { file, meta, proof: Some(proof), whole: None, kept: 0, grew: false, resent: 0 };
+        self.sent.insert(number, sent);
+        self.meter.bytes.keep(size);
+        self.out.send(Done { file: number, size, digest: proof.to_vec(), ..Done::default() })
     }
 
     /// A file that cannot be sent. Errors: the connection.
@@ -355,18 +348,10 @@ impl TreeSource {
         let failure = error.failure();
         let End { status, message } = failure.clone().into();
         let said = NodeResult { file: file.number, status, message, ..NodeResult::default() };
+        self.given_up.insert(file.number);
         self.out.send(said)?;
         self.meter.decided(file.size.saturating_sub(counted));
         self.fail(file.into_item(Action::Created), failure, true);
         Ok(())
     }
-}
-
-fn collect(wanted: &mut Wanted, digests: &Bytes, digest_len: usize) -> Result<()> {
-    let fits = digests.len() <= wanted.due - wanted.had.len();
-    if digests.is_empty() || !digests.len().is_multiple_of(digest_len) || !fits {
-        return Err(Error::protocol("HAVE of other digests than ACCEPT announced"));
-    }
-    wanted.had.extend_from_slice(digests);
-    Ok(())
 }

@@ -43,6 +43,8 @@ pub(super) struct Arriving {
     /// A directory stands there that has to go first.
     pub(super) late: bool,
     pub(super) content: Content,
+    /// Digests of a large file that were offered.
+    pub(super) blocks: u64,
     pub(super) damaged: u32,
 }
 

@@ -56,8 +56,15 @@ fn samples() -> Vec<(u32, Message)> {
         Credit { stream: 1, bytes: 1 << 17 }.into(),
         Resize { rows: 24, columns: 80 }.into(),
         Exit { status: 255, signal: 0 }.into(),
-        TreeGet { path: bytes(3), digest: 1, rules: b"-*.o\0+a\0".to_vec(), hashes: true, names: true }
-            .into(),
+        TreeGet {
+            path: bytes(3),
+            digest: 1,
+            rules: b"-*.o\0+a\0".to_vec(),
+            hashes: true,
+            names: true,
+            dry_run: true,
+        }
+        .into(),
         TreePut { path: bytes(3), digest: 3, max_delete: u64::MAX, backup: bytes(4), ..TreePut::default() }
             .into(),
         Node { depth: 1, name: bytes(9), kind: 3, mtime: -1, target: bytes(40), ..Node::default() }.into(),

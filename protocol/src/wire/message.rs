@@ -268,6 +268,8 @@ messages! {
         "4" hashes: bool = bool;
         /// NAMES follow, and nothing else is sent.
         "5" names: bool = bool;
+        /// Nothing will be written: of files that are accepted only the proof is sent, in DONE.
+        "6" dry_run: bool = bool;
     }
     /// Request: receive a directory with all that is in it. NODEs follow at once.
     TreePut {
@@ -463,6 +465,8 @@ messages! {
         "6" path: Vec<u8> = bytes;
         /// What it is, as in NODE, where there is no number.
         "7" kind: u32 = uint32;
+        /// Bytes of a file, where there is no number.
+        "8" size: u64 = uint64;
     }
     /// The reader of a stream has room for more.
     Credit {

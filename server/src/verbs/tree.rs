@@ -37,6 +37,7 @@ where
         algorithm: Algorithm::from_wire(get.digest)?,
         whole: false,
         hashes: get.hashes,
+        dry_run: get.dry_run,
         rate: None,
         meter: Arc::new(TreeMeter::default()),
         unheard: Unheard::default(),
