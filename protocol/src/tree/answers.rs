@@ -12,6 +12,9 @@ use crate::wire::message::{Again, NodeResult};
 impl TreeSource {
     pub(super) fn again(&mut self, again: &Again) -> Result<()> {
         let Some(mut sent) = self.sent.remove(&again.file) else {
+            if self.given_up.contains(&again.file) {
+                return Ok(());
+            }
             return Err(Error::protocol(format!("AGAIN for file {}, which was not sent", again.file)));
         };
         let blocks = blocks_of(sent.file.size).max(1);
@@ -54,6 +57,9 @@ impl TreeSource {
             return Ok(());
         }
         let Some(sent) = self.sent.remove(&result.file) else {
+            if failure.is_some() && self.given_up.contains(&result.file) {
+                return Ok(());
+            }
             return Err(Error::protocol(format!("a result for node {}, which was not sent", result.file)));
         };
         self.meter.decided(0);

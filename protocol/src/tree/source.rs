@@ -1,6 +1,6 @@
 //! The blocking half of a sender: walks, answers the receiver, and decides what is sent next.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fs::File;
 use std::sync::Arc;
 
@@ -48,6 +48,8 @@ pub(super) struct TreeSource {
     pub(super) wanted: VecDeque<Wanted>,
     /// Bytes of the digests that wait in `wanted`.
     pub(super) offered: usize,
+    /// Files that were given up here lately: what the receiver says of them may still be on its way.
+    pub(super) given_up: BTreeSet<u32>,
     /// Number of the last node.
     last: u32,
     walked: bool,
@@ -115,6 +117,7 @@ impl TreeSource {
             listed: VecDeque::new(),
             wanted: VecDeque::new(),
             offered: 0,
+            given_up: BTreeSet::new(),
             last: 0,
             walked: false,
             complete: true,
@@ -356,6 +359,10 @@ impl TreeSource {
         let End { status, message } = failure.clone().into();
         let said = NodeResult { file: file.number, status, message, ..NodeResult::default() };
         self.out.send(said)?;
+        self.given_up.insert(file.number);
+        if self.given_up.len() > MAX_SENT {
+            self.given_up.pop_first();
+        }
         self.meter.decided(file.size.saturating_sub(counted));
         self.fail(file.into_item(Action::Created), failure, true);
         Ok(())
