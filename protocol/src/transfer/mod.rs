@@ -42,12 +42,13 @@ use crate::digest::{Algorithm, Hash, Lanes, Root, blocks_of, sha256};
 use crate::error::{Error, Result, Status};
 use crate::fs::{Meta, Mtime};
 use crate::path::RemotePath;
-use crate::wire::activity::Activity;
-use crate::wire::message::File as FileMessage;
+use crate::wire::message::{Digest, File as FileMessage};
 use crate::wire::{BLOCK_LEN, Sender};
 
 /// Most blocks whose digests a receiver offers: 1 TiB of content, 16 MiB of MD5s at the sender.
 pub(crate) const MAX_HAVE: u64 = 1 << 20;
+/// While content is only read, the other end hears of it this often.
+const PULSE: Duration = Duration::from_secs(1);
 /// Times that a damaged block is asked for again before the transfer fails.
 const MAX_AGAIN: u32 = 3;
 
@@ -162,6 +163,34 @@ impl Drop for Abandon {
     }
 }
 
+/// While content is read that does not travel, the other end hears of it once a second: what it waits for takes its
+/// time, and does not stand still.
+pub(crate) struct Pulse {
+    op: u32,
+    tx: Sender,
+    meter: Arc<Meter>,
+    last: Instant,
+}
+
+impl Pulse {
+    pub(crate) fn new(op: u32, tx: Sender, meter: Arc<Meter>) -> Self {
+        Self { op, tx, meter, last: Instant::now() }
+    }
+
+    /// So many bytes of a file were read. Errors: nobody waits for it any more.
+    fn beat(&mut self, read: u64) -> Result<()> {
+        self.tx.activity().moved();
+        if self.tx.is_closed() || self.meter.abandoned.load(Ordering::Relaxed) {
+            return Err(interrupted());
+        }
+        if self.last.elapsed() >= PULSE {
+            self.last = Instant::now();
+            self.tx.blocking_send(self.op, Digest { size: read, ..Digest::default() })?;
+        }
+        Ok(())
+    }
+}
+
 /// Holds a blocking task to a rate.
 pub(crate) struct Throttle {
     rate: Option<u64>,
@@ -196,7 +225,7 @@ pub(crate) fn proof_of(
     size: u64,
     algorithm: Algorithm,
     lanes: &Lanes,
-    activity: &Activity,
+    pulse: &mut Pulse,
 ) -> Result<Hash> {
     let blocks = blocks_of(size);
     let mut proof = Root::new(algorithm);
@@ -209,7 +238,7 @@ pub(crate) fn proof_of(
             _ => Error::io("read the file", &error),
         })?;
         proof.add(&algorithm.block(lanes, room, blocks == 1));
-        activity.moved();
+        pulse.beat(start + room.len() as u64)?;
     }
     // A file without blocks is proven by the digest of nothing.
     Ok(proof.finish())

@@ -12,7 +12,7 @@ use crate::digest::{Algorithm, Hash, Lanes};
 use crate::error::{Error, Failure, Result, Status};
 use crate::fs::{Filter, Found, Kind, Names, Root, Visit, Walk};
 use crate::path::RemotePath;
-use crate::transfer::{crashed, interrupted, proof_of};
+use crate::transfer::{Abandon, Pulse, crashed, interrupted, proof_of};
 use crate::wire::message::{Node, NodeResult, Pass};
 use crate::wire::{Connection, Message, Sender};
 
@@ -52,6 +52,7 @@ where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
     job.meter.begin();
+    let abandon = Abandon(Arc::clone(&job.meter.bytes));
     let (said, queue) = mpsc::channel(QUEUE);
     let tx = conn.tx.clone();
     let mut worker = conn.workers.spawn_blocking(move || Comparison::new(op, job, tx).run(queue));
@@ -64,6 +65,8 @@ where
             Ok(Message::Node(node)) => Said::Node(node),
             Ok(Message::NodeResult(result)) => Said::Unreadable(result),
             Ok(Message::Walked(_)) => Said::Walked,
+            // It reads a file, which takes its time.
+            Ok(Message::Digest(digest)) if digest.digest.is_empty() => continue,
             Ok(Message::End(end)) => break end.premature(),
             Ok(other) => break Error::protocol(format!("{} in a comparison", other.kind().name())),
             Err(error) => break error,
@@ -72,6 +75,7 @@ where
         drop(said.send(message).await);
     };
     drop(said);
+    drop(abandon);
     if !matches!(error, Error::Protocol(_)) {
         if matches!(error, Error::Connection(_)) {
             conn.abort();
@@ -90,6 +94,7 @@ struct Comparison {
     here: Option<Visit>,
     algorithm: Algorithm,
     lanes: Lanes,
+    pulse: Pulse,
     meter: Arc<TreeMeter>,
     on_item: OnItem,
     /// A directory that could not be read at one end: what is beneath it is not compared.
@@ -100,6 +105,7 @@ struct Comparison {
 impl Comparison {
     fn new(op: u32, job: CompareTree, tx: Sender) -> Self {
         let mut walk = Walk::new(job.root.clone(), job.filter, job.names);
+        let pulse = Pulse::new(op, tx.clone(), Arc::clone(&job.meter.bytes));
         Self {
             op,
             tx,
@@ -108,6 +114,7 @@ impl Comparison {
             walk,
             algorithm: job.algorithm,
             lanes: Lanes::default(),
+            pulse,
             meter: job.meter,
             on_item: job.on_item,
             blind: None,
@@ -195,7 +202,7 @@ impl Comparison {
         if meta.size != found.meta.size {
             return Err(Error::local(Status::Changed, format!("'{}' changed while it was read", found.path)));
         }
-        proof_of(&file, meta.size, self.algorithm, &self.lanes, self.tx.activity())
+        proof_of(&file, meta.size, self.algorithm, &self.lanes, &mut self.pulse)
     }
 
     /// Goes on here up to `path`, and gives what stands there.

@@ -164,11 +164,11 @@ impl TreeLanding {
     }
 
     /// Proof of what stands here.
-    fn digest_of(&self, dir: &Dir, name: &[u8], size: u64) -> Result<Hash> {
+    fn digest_of(&mut self, dir: &Dir, name: &[u8], size: u64) -> Result<Hash> {
         let (file, meta) = dir.open_file(name)?;
         if meta.size != size {
             return Err(Error::local(Status::Changed, "it changed"));
         }
-        proof_of(&file, size, self.job.algorithm, &self.lanes, self.tx.activity())
+        proof_of(&file, size, self.job.algorithm, &self.lanes, &mut self.pulse)
     }
 }

@@ -2,6 +2,7 @@
 //! tree.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -22,7 +23,7 @@ use crate::digest::Lanes;
 use crate::error::{Error, Failure, Result, Status};
 use crate::fs::Kind;
 use crate::path::RemotePath;
-use crate::transfer::{Throttle, interrupted};
+use crate::transfer::{Pulse, Throttle, interrupted};
 use crate::wire::message::{Node, NodeResult, Pass};
 use crate::wire::{Message, Sender};
 
@@ -47,6 +48,7 @@ pub(super) struct TreeLanding {
     pub(super) dead: Option<RemotePath>,
     pub(super) extras: Extras,
     pub(super) lanes: Lanes,
+    pub(super) pulse: Pulse,
     pub(super) done: TreeDone,
     /// Files that stand where a directory has to go first.
     pub(super) late: Vec<Step>,
@@ -119,6 +121,7 @@ impl TreeLanding {
             dead: None,
             extras: Extras::default(),
             lanes: Lanes::default(),
+            pulse: Pulse::new(op, tx.clone(), Arc::clone(&job.meter.bytes)),
             done: TreeDone::default(),
             late: Vec::new(),
             ends: Vec::new(),

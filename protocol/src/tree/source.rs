@@ -16,7 +16,7 @@ use crate::digest::{Hash, blocks_of};
 use crate::error::{Error, Failure, Result, Status};
 use crate::fs::{Found, Kind, Meta, Mtime, Visit, Walk};
 use crate::path::RemotePath;
-use crate::transfer::{MAX_HAVE, Outlet, interrupted, proof_of};
+use crate::transfer::{MAX_HAVE, Outlet, Pulse, interrupted, proof_of};
 use crate::wire::message::{Accept, End, Node, NodeResult, Walked};
 use crate::wire::{BLOCK_LEN, Message, Sender};
 
@@ -42,6 +42,7 @@ pub(super) struct TreeSource {
     pub(super) on_item: OnItem,
     unheard: Unheard,
     commands: Queue<Command>,
+    pulse: Pulse,
     /// Nodes without an answer, in order.
     listed: VecDeque<Listed>,
     /// Files whose content is wanted, in order.
@@ -101,6 +102,7 @@ impl Listed {
 
 impl TreeSource {
     pub(super) fn new(op: u32, job: SendTree, tx: Sender, commands: Queue<Command>) -> Self {
+        let pulse = Pulse::new(op, tx.clone(), Arc::clone(&job.meter.bytes));
         Self {
             op,
             out: Outlet::new(op, job.algorithm, tx, Arc::clone(&job.meter.bytes), job.rate),
@@ -114,6 +116,7 @@ impl TreeSource {
             on_item: job.on_item,
             unheard: job.unheard,
             commands,
+            pulse,
             listed: VecDeque::new(),
             wanted: VecDeque::new(),
             offered: 0,
@@ -249,7 +252,7 @@ impl TreeSource {
         let mut frames = BytesMut::new();
         while frames.len() < PIECE && self.listed.len() < MAX_LISTED {
             match self.walk.next() {
-                Some(Visit::Found(found)) => self.found(found, &mut frames),
+                Some(Visit::Found(found)) => self.found(found, &mut frames)?,
                 Some(Visit::Failed { path, error }) => {
                     self.unreadable(path, Kind::Other, &error, &mut frames)
                 }
@@ -265,7 +268,7 @@ impl TreeSource {
         self.out.tx.blocking_send_bytes(frames.freeze())
     }
 
-    fn found(&mut self, found: Found, frames: &mut BytesMut) {
+    fn found(&mut self, found: Found, frames: &mut BytesMut) -> Result<()> {
         let Found { path, depth, meta, target } = found;
         if meta.kind == Kind::Other {
             let item = Item::new(path, Kind::Other, Action::Skipped);
@@ -277,12 +280,16 @@ impl TreeSource {
             };
             Message::from(result).encode(self.op, frames);
             (self.on_item)(&item);
-            return;
+            return Ok(());
         }
         let digest = if self.hashes && meta.kind == Kind::File {
             match self.proof(&path, meta.size) {
                 Ok(proof) => proof.to_vec(),
-                Err(error) => return self.unreadable(path, Kind::File, &error, frames),
+                Err(error) if ends_it(&error) => return Err(error),
+                Err(error) => {
+                    self.unreadable(path, Kind::File, &error, frames);
+                    return Ok(());
+                }
             }
         } else {
             Vec::new()
@@ -306,6 +313,7 @@ impl TreeSource {
         Message::from(node).encode(self.op, frames);
         let listed = Listed { number: self.last, path, kind: meta.kind, size, mtime: meta.mtime };
         self.listed.push_back(listed);
+        Ok(())
     }
 
     fn unreadable(&mut self, path: RemotePath, kind: Kind, error: &Error, frames: &mut BytesMut) {
@@ -333,7 +341,7 @@ impl TreeSource {
         if meta.size != size {
             return Err(Error::local(Status::Changed, format!("'{path}' changed while it was read")));
         }
-        proof_of(&file, size, self.out.algorithm, &self.out.lanes, self.out.tx.activity())
+        proof_of(&file, size, self.out.algorithm, &self.out.lanes, &mut self.pulse)
     }
 
     pub(super) fn open(&mut self, path: &RemotePath) -> Result<(File, Meta)> {
@@ -352,7 +360,7 @@ impl TreeSource {
 
     /// A file that cannot be sent. Errors: the connection.
     pub(super) fn give_up(&mut self, file: Listed, error: Error, counted: u64) -> Result<()> {
-        if matches!(error, Error::Connection(_) | Error::Protocol(_)) || error.status() == Status::Cancelled {
+        if ends_it(&error) {
             return Err(error);
         }
         let failure = error.failure();
@@ -367,6 +375,11 @@ impl TreeSource {
         self.fail(file.into_item(Action::Created), failure, true);
         Ok(())
     }
+}
+
+/// It is the operation that failed, not one file of it.
+fn ends_it(error: &Error) -> bool {
+    matches!(error, Error::Connection(_) | Error::Protocol(_)) || error.status() == Status::Cancelled
 }
 
 fn collect(wanted: &mut Wanted, digests: &Bytes, digest_len: usize) -> Result<()> {
