@@ -346,3 +346,28 @@ async fn a_peer_that_takes_no_content_cannot_hold_up_the_end() {
     assert!(drained.is_ok(), "the server does not end");
     drop(peer);
 }
+
+/// A file that takes long to read for its digest: the client hears that it goes on, and can end it.
+#[tokio::test]
+async fn who_waits_for_a_digest_hears_that_it_is_on_its_way() {
+    let server = TestServer::start().await;
+    fs::create_dir(server.root().join("from")).unwrap();
+    let vast = fs::File::create(server.root().join("from/vast")).unwrap();
+    vast.set_len(1 << 40).unwrap();
+    let mut peer = RawPeer::logged_in(&server).await;
+    peer.send(1, TreeGet { hashes: true, ..tree_get("from") }).await.unwrap();
+    let mut last = 0;
+    while last == 0 {
+        match peer.next().await.unwrap() {
+            (1, Message::Digest(digest)) => {
+                assert!(digest.digest.is_empty());
+                last = digest.size;
+            }
+            (1, Message::Node(node)) => assert_eq!(node.depth, 0),
+            other => panic!("{other:?}"),
+        }
+    }
+    peer.send(1, Message::Cancel).await.unwrap();
+    assert_eq!(Status::from_wire(peer.answer(1).await.1.status), Status::Cancelled);
+    assert_eq!(peer.status(2, Stat::default()).await, Status::Ok);
+}

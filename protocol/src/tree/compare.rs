@@ -52,6 +52,7 @@ where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
     job.meter.begin();
+    let abandon = Abandon(Arc::clone(&job.meter.bytes));
     let (said, queue) = mpsc::channel(QUEUE);
     let tx = conn.tx.clone();
     let mut worker = conn.workers.spawn_blocking(move || Comparison::new(op, job, tx).run(queue));
@@ -74,6 +75,7 @@ where
         drop(said.send(message).await);
     };
     drop(said);
+    drop(abandon);
     if !matches!(error, Error::Protocol(_)) {
         if matches!(error, Error::Connection(_)) {
             conn.abort();
@@ -104,6 +106,7 @@ impl Comparison {
     fn new(op: u32, job: CompareTree, tx: Sender) -> Self {
         let pulse = Pulse::new(op, tx.clone());
         let mut walk = Walk::new(job.root.clone(), job.filter, job.names);
+        let pulse = Pulse::new(op, tx.clone(), Arc::clone(&job.meter.bytes));
         Self {
             op,
             tx,

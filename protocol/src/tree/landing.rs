@@ -2,6 +2,7 @@
 //! tree.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -49,6 +50,7 @@ pub(super) struct TreeLanding {
     pub(super) dead: Option<RemotePath>,
     pub(super) extras: Extras,
     pub(super) lanes: Lanes,
+    pub(super) pulse: Pulse,
     pub(super) done: TreeDone,
     /// Files that stand where a directory has to go first.
     pub(super) late: Vec<Step>,
@@ -133,6 +135,7 @@ impl TreeLanding {
             dead: None,
             extras: Extras::default(),
             lanes: Lanes::default(),
+            pulse: Pulse::new(op, tx.clone(), Arc::clone(&job.meter.bytes)),
             done: TreeDone::default(),
             late: Vec::new(),
             ends: Vec::new(),

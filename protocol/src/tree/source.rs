@@ -43,6 +43,7 @@ pub(super) struct TreeSource {
     pub(super) on_item: OnItem,
     unheard: Unheard,
     commands: Queue<Command>,
+    pulse: Pulse,
     /// Nodes without an answer, in order.
     listed: VecDeque<Listed>,
     /// Files whose content is wanted, in order.
@@ -63,6 +64,7 @@ pub(super) struct TreeSource {
 
 impl TreeSource {
     pub(super) fn new(op: u32, job: SendTree, tx: Sender, commands: Queue<Command>) -> Self {
+        let pulse = Pulse::new(op, tx.clone(), Arc::clone(&job.meter.bytes));
         Self {
             op,
             out: Outlet::new(op, job.algorithm, tx.clone(), Arc::clone(&job.meter.bytes), job.rate),
@@ -78,6 +80,7 @@ impl TreeSource {
             on_item: job.on_item,
             unheard: job.unheard,
             commands,
+            pulse,
             listed: VecDeque::new(),
             wanted: VecDeque::new(),
             offered: 0,
@@ -221,7 +224,7 @@ impl TreeSource {
         let mut frames = BytesMut::new();
         while frames.len() < PIECE && self.listed.len() < MAX_LISTED {
             match self.walk.next() {
-                Some(Visit::Found(found)) => self.found(found, &mut frames),
+                Some(Visit::Found(found)) => self.found(found, &mut frames)?,
                 Some(Visit::Failed { path, error }) => {
                     self.unreadable(path, Kind::Other, &error, &mut frames)
                 }
@@ -237,7 +240,7 @@ impl TreeSource {
         self.out.tx.blocking_send_bytes(frames.freeze())
     }
 
-    fn found(&mut self, found: Found, frames: &mut BytesMut) {
+    fn found(&mut self, found: Found, frames: &mut BytesMut) -> Result<()> {
         let Found { path, depth, meta, target } = found;
         if meta.kind == Kind::Other {
             let item = Item::new(path, Kind::Other, Action::Skipped);
@@ -249,12 +252,16 @@ impl TreeSource {
             };
             Message::from(result).encode(self.op, frames);
             (self.on_item)(&item);
-            return;
+            return Ok(());
         }
         let digest = if self.hashes && meta.kind == Kind::File {
             match self.proof(&path, meta.size) {
                 Ok(proof) => proof.to_vec(),
-                Err(error) => return self.unreadable(path, Kind::File, &error, frames),
+                Err(error) if ends_it(&error) => return Err(error),
+                Err(error) => {
+                    self.unreadable(path, Kind::File, &error, frames);
+                    return Ok(());
+                }
             }
         } else {
             Vec::new()
@@ -278,6 +285,7 @@ impl TreeSource {
         Message::from(node).encode(self.op, frames);
         let listed = Listed { number: self.last, path, kind: meta.kind, size, mtime: meta.mtime };
         self.listed.push_back(listed);
+        Ok(())
     }
 
     fn unreadable(&mut self, path: RemotePath, kind: Kind, error: &Error, frames: &mut BytesMut) {
@@ -342,7 +350,7 @@ impl TreeSource {
 
     /// A file that cannot be sent. Errors: the connection.
     pub(super) fn give_up(&mut self, file: Listed, error: Error, counted: u64) -> Result<()> {
-        if matches!(error, Error::Connection(_) | Error::Protocol(_)) || error.status() == Status::Cancelled {
+        if ends_it(&error) {
             return Err(error);
         }
         let failure = error.failure();
@@ -350,6 +358,10 @@ impl TreeSource {
         let said = NodeResult { file: file.number, status, message, ..NodeResult::default() };
         self.given_up.insert(file.number);
         self.out.send(said)?;
+        self.given_up.insert(file.number);
+        if self.given_up.len() > MAX_SENT {
+            self.given_up.pop_first();
+        }
         self.meter.decided(file.size.saturating_sub(counted));
         self.fail(file.into_item(Action::Created), failure, true);
         Ok(())
