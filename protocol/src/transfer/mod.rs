@@ -47,8 +47,6 @@ use crate::wire::{BLOCK_LEN, Sender};
 
 /// Most blocks whose digests a receiver offers: 1 TiB of content, 16 MiB of MD5s at the sender.
 pub(crate) const MAX_HAVE: u64 = 1 << 20;
-/// While content is only read, the other end hears of it this often.
-const PULSE: Duration = Duration::from_secs(1);
 /// Times that a damaged block is asked for again before the transfer fails.
 const MAX_AGAIN: u32 = 3;
 
@@ -163,34 +161,6 @@ impl Drop for Abandon {
     }
 }
 
-/// While content is read that does not travel, the other end hears of it once a second: what it waits for takes its
-/// time, and does not stand still.
-pub(crate) struct Pulse {
-    op: u32,
-    tx: Sender,
-    meter: Arc<Meter>,
-    last: Instant,
-}
-
-impl Pulse {
-    pub(crate) fn new(op: u32, tx: Sender, meter: Arc<Meter>) -> Self {
-        Self { op, tx, meter, last: Instant::now() }
-    }
-
-    /// So many bytes of a file were read. Errors: nobody waits for it any more.
-    fn beat(&mut self, read: u64) -> Result<()> {
-        self.tx.activity().moved();
-        if self.tx.is_closed() || self.meter.abandoned.load(Ordering::Relaxed) {
-            return Err(interrupted());
-        }
-        if self.last.elapsed() >= PULSE {
-            self.last = Instant::now();
-            self.tx.blocking_send(self.op, Digest { size: read, ..Digest::default() })?;
-        }
-        Ok(())
-    }
-}
-
 /// Holds a blocking task to a rate.
 pub(crate) struct Throttle {
     rate: Option<u64>,
@@ -223,17 +193,21 @@ impl Throttle {
 pub(crate) struct Pulse {
     op: u32,
     tx: Sender,
+    meter: Arc<Meter>,
     last: Instant,
 }
 
 impl Pulse {
-    pub(crate) fn new(op: u32, tx: Sender) -> Self {
-        Self { op, tx, last: Instant::now() }
+    pub(crate) fn new(op: u32, tx: Sender, meter: Arc<Meter>) -> Self {
+        Self { op, tx, meter, last: Instant::now() }
     }
 
-    /// Something was done here. DIGEST without a digest says so, once a second.
+    /// Something was done here. DIGEST without a digest says so, once a second. An error where nobody waits for it.
     fn beat(&mut self) -> Result<()> {
         self.tx.activity().moved();
+        if self.meter.abandoned.load(Ordering::Relaxed) {
+            return Err(interrupted());
+        }
         if self.last.elapsed() < Duration::from_secs(1) {
             return Ok(());
         }

@@ -15,9 +15,6 @@ impl TreeSource {
             return Ok(());
         }
         let Some(mut sent) = self.sent.remove(&again.file) else {
-            if self.given_up.contains(&again.file) {
-                return Ok(());
-            }
             return Err(Error::protocol(format!("AGAIN for file {}, which was not sent", again.file)));
         };
         let blocks = blocks_of(sent.file.size).max(1);

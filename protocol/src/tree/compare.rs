@@ -12,7 +12,7 @@ use crate::digest::{Algorithm, Hash, Lanes};
 use crate::error::{Error, Failure, Result, Status};
 use crate::fs::{Filter, Found, Kind, Names, Root, Visit, Walk};
 use crate::path::RemotePath;
-use crate::transfer::{Pulse, crashed, interrupted, proof_of};
+use crate::transfer::{Abandon, Pulse, crashed, interrupted, proof_of};
 use crate::wire::message::{Node, NodeResult, Pass};
 use crate::wire::{Connection, Message, Sender};
 
@@ -52,8 +52,8 @@ where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
     job.meter.begin();
-    let abandon = Abandon(Arc::clone(&job.meter.bytes));
     let (said, queue) = mpsc::channel(QUEUE);
+    let abandon = Abandon(job.meter.bytes());
     let tx = conn.tx.clone();
     let mut worker = conn.workers.spawn_blocking(move || Comparison::new(op, job, tx).run(queue));
     let error = loop {
@@ -104,9 +104,8 @@ struct Comparison {
 
 impl Comparison {
     fn new(op: u32, job: CompareTree, tx: Sender) -> Self {
-        let pulse = Pulse::new(op, tx.clone());
+        let pulse = Pulse::new(op, tx.clone(), job.meter.bytes());
         let mut walk = Walk::new(job.root.clone(), job.filter, job.names);
-        let pulse = Pulse::new(op, tx.clone(), Arc::clone(&job.meter.bytes));
         Self {
             op,
             tx,

@@ -16,6 +16,9 @@ use crate::wire::{BLOCK_LEN, Message};
 /// Partial files that nobody came back for are removed after this long.
 const ABANDONED: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 3600);
 
+/// Files that may take the place of a directory in one run.
+const MAX_LATE: usize = 1024;
+
 impl TreeLanding {
     pub(super) fn decide_file(&mut self, number: u32, node: &Node, item: &Item) -> Result<()> {
         let (dir, existing) = self.standing(&item.path)?;
@@ -24,9 +27,11 @@ impl TreeLanding {
         match existing {
             Some(meta) if meta.kind == Kind::Other => return Err(not_regular(item)),
             Some(meta) if meta.kind == Kind::Dir => {
-                if self.job.delete.is_none() {
+                // Each keeps its content, and its sender waiting, to the very end.
+                if self.job.delete.is_none() || self.waiting_for_room >= MAX_LATE {
                     return Err(is_directory(item));
                 }
+                self.waiting_for_room += 1;
                 late = true;
             }
             Some(_) if self.job.no_clobber => {

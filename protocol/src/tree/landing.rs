@@ -1,8 +1,7 @@
 //! The blocking half of a receiver: takes nodes and content, and hands over what is complete, in the order of the
 //! tree.
 
-use std::collections::{HashSet, VecDeque};
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -18,7 +17,7 @@ use super::descent::Descent;
 use super::dirs::Dirs;
 use super::extras::Extras;
 use super::finish::commit_job;
-use super::receive::{Place, ReceiveTree, Sent};
+use super::receive::{Place, Queued, ReceiveTree, Sent};
 use super::turns::{Arriving, Batch, Content, Pending, Turns};
 use super::{Action, Item, MAX_LISTED, TreeDone, kind_from_wire};
 use crate::digest::Lanes;
@@ -50,10 +49,11 @@ pub(super) struct TreeLanding {
     pub(super) dead: Option<RemotePath>,
     pub(super) extras: Extras,
     pub(super) lanes: Lanes,
-    pub(super) pulse: Pulse,
     pub(super) done: TreeDone,
     /// Files that stand where a directory has to go first.
     pub(super) late: Vec<Step>,
+    /// How many there will be.
+    pub(super) waiting_for_room: usize,
     /// Directories that get their mode and time when what is too much in them is gone.
     pub(super) ends: Vec<Step>,
     /// Large files that were accepted and are not complete.
@@ -61,7 +61,7 @@ pub(super) struct TreeLanding {
     /// Digests of them that were offered.
     pub(super) offered: u64,
     descent: Descent,
-    queue: mpsc::Receiver<Sent>,
+    queue: mpsc::Receiver<Queued>,
     unwanted: CancellationToken,
     pub(super) pulse: Pulse,
     runtime: Handle,
@@ -81,7 +81,7 @@ pub(super) struct TreeLanding {
     batch: Batch,
     pub(super) committer: Committer,
     /// Files that failed here, whose content may be on the way.
-    pub(super) given_up: HashSet<u32>,
+    pub(super) given_up: BTreeSet<u32>,
     /// Special files of the source: something of their name here is not missing there.
     pub(super) special: HashSet<RemotePath>,
     /// WALKED came, and whether the listing is complete.
@@ -95,10 +95,10 @@ impl TreeLanding {
         op: u32,
         mut job: ReceiveTree,
         tx: Sender,
-        mut queue: mpsc::Receiver<Sent>,
+        mut queue: mpsc::Receiver<Queued>,
         unwanted: CancellationToken,
     ) -> Result<TreeDone> {
-        let first = queue.blocking_recv().ok_or_else(interrupted)?;
+        let (first, _) = queue.blocking_recv().ok_or_else(interrupted)?;
         if !matches!(first, Sent::Node(_)) {
             return Err(Error::protocol("a tree begins with its own directory"));
         }
@@ -123,7 +123,7 @@ impl TreeLanding {
         job: ReceiveTree,
         place: Place,
         tx: Sender,
-        queue: mpsc::Receiver<Sent>,
+        queue: mpsc::Receiver<Queued>,
         unwanted: CancellationToken,
     ) -> Result<Self> {
         Ok(Self {
@@ -135,16 +135,16 @@ impl TreeLanding {
             dead: None,
             extras: Extras::default(),
             lanes: Lanes::default(),
-            pulse: Pulse::new(op, tx.clone(), Arc::clone(&job.meter.bytes)),
             done: TreeDone::default(),
             late: Vec::new(),
+            waiting_for_room: 0,
             ends: Vec::new(),
             large: 0,
             offered: 0,
             descent: Descent::default(),
             queue,
             unwanted,
-            pulse: Pulse::new(op, tx.clone()),
+            pulse: Pulse::new(op, tx.clone(), job.meter.bytes()),
             runtime: Handle::current(),
             throttle: Throttle::new(job.rate),
             turns: Turns::default(),
@@ -155,7 +155,7 @@ impl TreeLanding {
             passed: 0,
             answers: BytesMut::new(),
             batch: Batch::default(),
-            given_up: HashSet::new(),
+            given_up: BTreeSet::new(),
             special: HashSet::new(),
             walked: None,
             unreadable: 0,
@@ -166,8 +166,9 @@ impl TreeLanding {
 
     fn receive(&mut self) -> Result<()> {
         while self.walked.is_none() || !self.turns.is_empty() || !self.undecided.is_empty() {
-            let sent = self.next()?;
+            let (sent, room) = self.next()?;
             self.take(sent)?;
+            drop(room);
             self.settle()?;
             // There is room again.
             if !self.undecided.is_empty() {
@@ -182,7 +183,7 @@ impl TreeLanding {
     }
 
     /// The next message. Before it waits, it answers; where nothing comes, what is complete is not held back.
-    fn next(&mut self) -> Result<Sent> {
+    fn next(&mut self) -> Result<Queued> {
         if self.unwanted.is_cancelled() {
             return Err(interrupted());
         }
@@ -350,6 +351,10 @@ impl TreeLanding {
         }
         if item.failure.is_some() && item.here {
             self.given_up.insert(number);
+            // A sender has no more under way.
+            if self.given_up.len() > MAX_WAITING {
+                self.given_up.pop_first();
+            }
         }
         let step = Step { number: if theirs { 0 } else { number }, item, what };
         if late && step.item.failure.is_none() { self.late.push(step) } else { self.batch.add(step) }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::landing::TreeLanding;
@@ -19,8 +19,10 @@ use crate::wire::buffer::Lease;
 use crate::wire::message::{Block, Node, NodeResult, Piece};
 use crate::wire::{Connection, Message};
 
-/// Messages that may wait for the blocking task. Blocks of content have a bound of their own.
+/// Messages that may wait for the blocking task.
 const QUEUE: usize = 256;
+/// Blocks of content among them: each is up to 1 MiB.
+const BLOCKS: usize = 6;
 
 /// One tree to receive.
 pub struct ReceiveTree {
@@ -82,6 +84,9 @@ pub struct Backup {
     pub within: Option<RemotePath>,
 }
 
+/// What waits for the blocking task, with its room where it needs any.
+pub(super) type Queued = (Sent, Option<OwnedSemaphorePermit>);
+
 /// What the sender sent.
 pub(super) enum Sent {
     Node(Node),
@@ -106,6 +111,7 @@ where
     let _lease = Lease::default();
     job.meter.begin();
     let (sent, queue) = mpsc::channel(QUEUE);
+    let room = Arc::new(Semaphore::new(BLOCKS));
     let abandon = Abandon(Arc::clone(&job.meter.bytes));
     // Whoever drops this does not want what is on its way any more; after an error it is still of use.
     let unwanted = CancellationToken::new();
@@ -122,8 +128,12 @@ where
             message = conn.rx.next_in(op) => message.and_then(|message| gathering.take(message)),
         };
         match message {
-            // A worker that has ended cannot take it; its own result comes next.
-            Ok(Some(message)) => drop(sent.send(message).await),
+            // A worker that has ended cannot take it, and lets all room go; its own result comes next.
+            Ok(Some(message)) => {
+                let holds = matches!(&message, Sent::Pack(..) | Sent::Content(_, Arrived::Block(..)));
+                let room = if holds { Arc::clone(&room).acquire_owned().await.ok() } else { None };
+                drop(sent.send((message, room)).await);
+            }
             Ok(None) => {}
             Err(error) => break error,
         }
@@ -189,8 +199,6 @@ impl Gathering {
             Message::Done(done) => Ok(Some(Sent::Content(done.file, Arrived::Done(done)))),
             Message::NodeResult(result) => Ok(Some(Sent::Unreadable(result))),
             Message::Walked(walked) => Ok(Some(Sent::Walked(walked.complete))),
-            // It reads what it sends a digest of, which takes its time.
-            Message::Digest(digest) if digest.digest.is_empty() => Ok(None),
             other => Err(out_of_place(&other)),
         }
     }

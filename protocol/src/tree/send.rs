@@ -99,6 +99,8 @@ where
             done = &mut worker => return done.map_err(|error| crashed(&error))?,
             message = conn.rx.next_in(op) => match message.and_then(|message| forward(message, &commands)) {
                 Ok(Forwarded::More) => {}
+                // Of what is removed there may be any number, when nothing is left to be sent.
+                Ok(Forwarded::Full(command)) => drop(commands.send(command).await),
                 Ok(Forwarded::End) => {
                     drop(commands);
                     let done = worker.await.map_err(|error| crashed(&error))?;
@@ -127,6 +129,7 @@ where
 
 enum Forwarded {
     More,
+    Full(Command),
     End,
 }
 
@@ -142,11 +145,12 @@ fn forward(message: Message, commands: &Said<Command>) -> Result<Forwarded> {
         Message::End(end) if end.status == Status::Ok as u32 => return Ok(Forwarded::End),
         Message::End(end) => return Err(end.premature()),
         Message::Cancel => return Err(Error::local(Status::Cancelled, "cancelled by the receiver")),
-        // It reads what it has, which takes its time.
-        Message::Digest(digest) if digest.digest.is_empty() => return Ok(Forwarded::More),
         other => return Err(Error::protocol(format!("{} from a receiver", other.kind().name()))),
     };
     match commands.try_send(command) {
+        Err(TrySendError::Full(Command::Result(result))) if result.file == 0 => {
+            Ok(Forwarded::Full(Command::Result(result)))
+        }
         Err(TrySendError::Full(_)) => Err(Error::protocol("too many messages from the receiver")),
         // A worker that has ended cannot take it, and its own result is about to be seen.
         _ => Ok(Forwarded::More),

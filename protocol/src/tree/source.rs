@@ -1,6 +1,6 @@
 //! The blocking half of a sender: walks, answers the receiver, and decides what is sent next.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fs::File;
 use std::sync::Arc;
 
@@ -43,7 +43,6 @@ pub(super) struct TreeSource {
     pub(super) on_item: OnItem,
     unheard: Unheard,
     commands: Queue<Command>,
-    pulse: Pulse,
     /// Nodes without an answer, in order.
     listed: VecDeque<Listed>,
     /// Files whose content is wanted, in order.
@@ -51,7 +50,7 @@ pub(super) struct TreeSource {
     /// Bytes of the digests that wait in `wanted`.
     pub(super) offered: usize,
     /// Files that could not be sent. The receiver may say something of them before it knows.
-    pub(super) given_up: HashSet<u32>,
+    pub(super) given_up: BTreeSet<u32>,
     /// Files that were passed, and those of them of which something was said all the same.
     passed: u64,
     pub(super) noted: u64,
@@ -64,7 +63,7 @@ pub(super) struct TreeSource {
 
 impl TreeSource {
     pub(super) fn new(op: u32, job: SendTree, tx: Sender, commands: Queue<Command>) -> Self {
-        let pulse = Pulse::new(op, tx.clone(), Arc::clone(&job.meter.bytes));
+        let pulse = Pulse::new(op, tx.clone(), job.meter.bytes());
         Self {
             op,
             out: Outlet::new(op, job.algorithm, tx.clone(), Arc::clone(&job.meter.bytes), job.rate),
@@ -76,15 +75,14 @@ impl TreeSource {
             walk: Walk::new(job.root, job.filter, job.names),
             hashes: job.hashes,
             dry_run: job.dry_run,
-            pulse: Pulse::new(op, tx.clone()),
+            pulse,
             on_item: job.on_item,
             unheard: job.unheard,
             commands,
-            pulse,
             listed: VecDeque::new(),
             wanted: VecDeque::new(),
             offered: 0,
-            given_up: HashSet::new(),
+            given_up: BTreeSet::new(),
             passed: 0,
             noted: 0,
             last: 0,
@@ -357,13 +355,18 @@ impl TreeSource {
         let End { status, message } = failure.clone().into();
         let said = NodeResult { file: file.number, status, message, ..NodeResult::default() };
         self.given_up.insert(file.number);
-        self.out.send(said)?;
-        self.given_up.insert(file.number);
+        // What is said of older ones is on no way any more.
         if self.given_up.len() > MAX_SENT {
             self.given_up.pop_first();
         }
+        self.out.send(said)?;
         self.meter.decided(file.size.saturating_sub(counted));
         self.fail(file.into_item(Action::Created), failure, true);
         Ok(())
     }
+}
+
+/// Errors that are none of the file that was read.
+fn ends_it(error: &Error) -> bool {
+    matches!(error, Error::Connection(_) | Error::Protocol(_)) || error.status() == Status::Cancelled
 }
