@@ -202,8 +202,9 @@ impl Pulse {
         Self { op, tx, meter, last: Instant::now() }
     }
 
-    /// Something was done here. DIGEST without a digest says so, once a second. An error where nobody waits for it.
-    fn beat(&mut self) -> Result<()> {
+    /// So many bytes of a file were read. DIGEST without a digest says so, once a second. An error where nobody waits
+    /// for it.
+    fn beat(&mut self, size: u64) -> Result<()> {
         self.tx.activity().moved();
         if self.meter.abandoned.load(Ordering::Relaxed) {
             return Err(interrupted());
@@ -212,7 +213,7 @@ impl Pulse {
             return Ok(());
         }
         self.last = Instant::now();
-        self.tx.blocking_send(self.op, Digest::default())
+        self.tx.blocking_send(self.op, Digest { size, ..Digest::default() })
     }
 }
 
@@ -235,7 +236,7 @@ pub(crate) fn proof_of(
             _ => Error::io("read the file", &error),
         })?;
         proof.add(&algorithm.block(lanes, room, blocks == 1));
-        pulse.beat()?;
+        pulse.beat(start + room.len() as u64)?;
     }
     // A file without blocks is proven by the digest of nothing.
     Ok(proof.finish())
