@@ -182,6 +182,12 @@ impl RemoteArg {
     }
 }
 
+/// True where the text names something remote whatever stands beside it: a URL, `host:path` or `:path`.
+pub fn names_remote(text: &OsStr) -> bool {
+    let bytes = text.as_bytes();
+    bytes.starts_with(SCHEME) || split_host(bytes).is_some()
+}
+
 /// Ends in `/` where `path` can only mean a directory.
 fn resolve(cwd: &[u8], path: &[u8]) -> Vec<u8> {
     let from = if path.first() == Some(&b'/') { b"" } else { cwd };

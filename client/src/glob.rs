@@ -1,7 +1,9 @@
 //! Remote globs: `*`, `?` and `[…]`, over bytes, one path component at a time.
 
+pub(crate) use ft_protocol::glob::is_special;
+use ft_protocol::glob::{self, Escapes};
 use ft_protocol::path::check_name;
-use ft_protocol::{Error, RemotePath, Status};
+use ft_protocol::{Error, RemotePath};
 
 use crate::address::RemoteOperand;
 
@@ -14,25 +16,12 @@ pub enum GlobComponent {
     Pattern(Pattern),
 }
 
-/// A parsed pattern. `*` is any run of bytes, `?` one character, `[a-z]` one byte of a set, `[!a]` one byte
-/// outside it. As in a shell, a name that starts with a dot is matched only by a pattern that does.
+/// A parsed pattern ([`ft_protocol::glob`]). As in a shell, a name that starts with a dot is matched only by a pattern
+/// that does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
-    tokens: Vec<Token>,
+    parsed: glob::Pattern,
     typed: Vec<u8>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Token {
-    Byte(u8),
-    Any,
-    Run,
-    Set { negated: bool, ranges: Vec<(u8, u8)> },
-}
-
-/// True for the characters that a backslash may precede.
-pub(crate) fn is_special(byte: u8) -> bool {
-    matches!(byte, b'*' | b'?' | b'[' | b']' | b'\\')
 }
 
 /// A path as a pattern that means only itself.
@@ -57,70 +46,12 @@ pub(crate) fn parse(typed: &[u8]) -> Result<RemoteOperand, Error> {
 }
 
 fn component(part: &[u8]) -> Result<GlobComponent, Error> {
-    let tokens = tokens(part)?;
-    let literal: Option<Vec<u8>> =
-        tokens.iter().map(|token| if let Token::Byte(byte) = token { Some(*byte) } else { None }).collect();
-    let Some(name) = literal else {
-        return Ok(GlobComponent::Pattern(Pattern { tokens, typed: part.to_vec() }));
+    let parsed = glob::Pattern::new(part, Escapes::Special)?;
+    let Some(name) = parsed.literal() else {
+        return Ok(GlobComponent::Pattern(Pattern { parsed, typed: part.to_vec() }));
     };
     check_name(&name)?;
     Ok(GlobComponent::Literal(name))
-}
-
-fn tokens(part: &[u8]) -> Result<Vec<Token>, Error> {
-    let mut tokens = Vec::new();
-    let mut rest = part;
-    while let [first, tail @ ..] = rest {
-        rest = tail;
-        tokens.push(match (first, tail) {
-            (b'\\', [next, after @ ..]) if is_special(*next) => {
-                rest = after;
-                Token::Byte(*next)
-            }
-            (b'*', _) if tokens.last() == Some(&Token::Run) => continue,
-            (b'*', _) => Token::Run,
-            (b'?', _) => Token::Any,
-            (b'[', _) => {
-                let (set, after) = set(tail)?;
-                rest = after;
-                set
-            }
-            _ => Token::Byte(*first),
-        });
-    }
-    Ok(tokens)
-}
-
-/// Parses what follows a `[`, up to and including its `]`; a `]` that comes first is a member.
-fn set(inside: &[u8]) -> Result<(Token, &[u8]), Error> {
-    let (negated, mut rest) = match inside {
-        [b'!' | b'^', rest @ ..] => (true, rest),
-        _ => (false, inside),
-    };
-    let mut ranges = Vec::new();
-    loop {
-        rest = match rest {
-            [] => {
-                return Err(Error::local(
-                    Status::Invalid,
-                    "a '[' without its ']'; write \\[ where the name holds a bracket",
-                ));
-            }
-            [b']', after @ ..] if !ranges.is_empty() => return Ok((Token::Set { negated, ranges }, after)),
-            [low, b'-', high, after @ ..] if *high != b']' => {
-                ranges.push((*low, *high));
-                after
-            }
-            [b'\\', one, after @ ..] if is_special(*one) => {
-                ranges.push((*one, *one));
-                after
-            }
-            [one, after @ ..] => {
-                ranges.push((*one, *one));
-                after
-            }
-        };
-    }
 }
 
 impl GlobComponent {
@@ -145,60 +76,8 @@ pub(crate) fn shown(components: &[GlobComponent]) -> Vec<u8> {
 impl Pattern {
     /// True where the whole of `name` fits. Time is bounded by pattern length × name length.
     pub fn matches(&self, name: &[u8]) -> bool {
-        if name.first() == Some(&b'.') && self.tokens.first() != Some(&Token::Byte(b'.')) {
-            return false;
-        }
-        let (mut tokens, mut rest) = (self.tokens.as_slice(), name);
-        // Where to go on when the last `*` must take one byte more.
-        let mut retry: Option<(&[Token], &[u8])> = None;
-        loop {
-            match tokens {
-                [Token::Run, after @ ..] => {
-                    retry = Some((after, rest));
-                    tokens = after;
-                    continue;
-                }
-                [] if rest.is_empty() => return true,
-                [token, after @ ..] => {
-                    if let Some(left) = token.take(rest) {
-                        (tokens, rest) = (after, left);
-                        continue;
-                    }
-                }
-                [] => {}
-            }
-            match retry {
-                Some((after, [_, shorter @ ..])) => {
-                    retry = Some((after, shorter));
-                    (tokens, rest) = (after, shorter);
-                }
-                _ => return false,
-            }
-        }
+        (name.first() != Some(&b'.') || self.parsed.starts_with(b'.')) && self.parsed.matches(name)
     }
-}
-
-impl Token {
-    /// What is left of `rest` after this token; `None` where it does not fit.
-    fn take<'a>(&self, rest: &'a [u8]) -> Option<&'a [u8]> {
-        let (first, tail) = rest.split_first()?;
-        match self {
-            Token::Byte(byte) => (byte == first).then_some(tail),
-            Token::Any => rest.get(first_char_len(rest)..),
-            Token::Set { negated, ranges } => {
-                let inside = ranges.iter().any(|(low, high)| (low..=high).contains(&first));
-                (inside != *negated).then_some(tail)
-            }
-            Token::Run => None,
-        }
-    }
-}
-
-/// Length of the first UTF-8 character, or 1 where the bytes are not UTF-8.
-fn first_char_len(bytes: &[u8]) -> usize {
-    let head = bytes.get(..4).unwrap_or(bytes);
-    let valid = head.utf8_chunks().next().and_then(|chunk| chunk.valid().chars().next());
-    valid.map_or(1, char::len_utf8)
 }
 
 #[cfg(test)]

@@ -16,9 +16,10 @@ pub mod glob;
 pub mod known_hosts;
 pub mod output;
 pub mod progress;
+pub mod receipts;
 pub mod retry;
 mod shell;
 mod tty;
 pub mod words;
 
-pub use client::{Client, ClientError, TransferOptions};
+pub use client::{CheckOptions, Client, ClientError, TransferOptions, TreeOptions};

@@ -8,9 +8,11 @@ use ft_protocol::display::Escaped;
 
 mod event;
 mod text;
+mod tree;
 
 pub use event::{Event, JsonDigest, JsonPath};
-pub use text::{Entry, EntryKind, human_bytes, human_duration, human_rate, reason, sum_line};
+pub use text::{Entry, EntryKind, grouped, human_bytes, human_duration, human_rate, reason, sum_line};
+pub use tree::{Change, Compared, ComparedReport, ItemReport, Tallied};
 
 use crate::client::Ended;
 use crate::exit::Exit;
@@ -101,8 +103,18 @@ pub struct Summary {
     pub skipped: u64,
     /// Bytes of the files that arrived.
     pub bytes: u64,
+    /// Of those, bytes that were there and did not travel.
+    pub kept: u64,
     /// Files whose digests were compared.
     pub verified: u64,
+    /// Files of directories that were equal already.
+    pub equal: u64,
+    /// Names that were deleted.
+    pub deleted: u64,
+    /// Directories took part: the text is said however few files there were.
+    pub tree: bool,
+    /// It is only what would be done.
+    pub dry_run: bool,
     /// Time of the run.
     pub elapsed: Duration,
 }
@@ -180,7 +192,7 @@ impl Output {
     /// The last words of a run. Text for more or fewer than one file only: one file has spoken already.
     pub fn summary(&self, summary: &Summary, exit: Exit) -> io::Result<()> {
         self.event(&Event::summary(summary, exit.code()))?;
-        if summary.files + summary.failed + summary.skipped == 1 {
+        if !summary.tree && summary.files + summary.failed + summary.skipped == 1 {
             return Ok(());
         }
         self.info(&text::summary_line(summary))
@@ -228,6 +240,15 @@ impl Output {
     /// A line for people on standard error; not with `-q` or `--json`.
     pub fn info(&self, line: &str) -> io::Result<()> {
         if self.0.options.quiet || self.0.options.json { Ok(()) } else { self.human(line) }
+    }
+
+    /// A line that was asked for by a signal: also with `-q`. Where standard error carries JSON, the event instead.
+    pub fn asked(&self, line: &str, event: &Event) -> io::Result<()> {
+        if self.0.options.json && self.0.options.data_on_stdout {
+            self.event(event)
+        } else {
+            self.human(line)
+        }
     }
 
     /// Bytes for standard output as they are.

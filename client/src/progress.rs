@@ -1,15 +1,19 @@
 //! How far a run is: a bar on a terminal, a line a minute elsewhere, `status` events with `--json`. All use of
 //! indicatif is here.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ft_protocol::display::Escaped;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::cli::values::ProgressWhen;
-use crate::output::{Event, Output, human_bytes, human_duration, human_rate};
+use crate::output::{Event, Output, grouped, human_bytes, human_duration, human_rate};
+
+mod stream;
+
+use stream::Stream;
 
 /// Time between two plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(60);
@@ -44,6 +48,8 @@ struct State {
     total: Option<u64>,
     files_done: u64,
     files_total: Option<u64>,
+    /// The totals are what was found so far, and may grow.
+    open: bool,
     name: String,
     /// Bytes that were there before, and count for no rate.
     resumed: u64,
@@ -68,7 +74,7 @@ impl Progress {
             _ if options.quiet => Self::hidden(),
             _ if terminal => Self::bar(output, ProgressDrawTarget::stderr_with_hz(REDRAWS)),
             ProgressWhen::Always => {
-                let stream = Stream(Mutex::new(Box::new(io::stderr())));
+                let stream = Stream::new(Box::new(io::stderr()));
                 Self::bar(output, ProgressDrawTarget::term_like_with_hz(Box::new(stream), REDRAWS))
             }
             ProgressWhen::Auto => Self::showing(Shown::Lines(output.clone())),
@@ -89,6 +95,7 @@ impl Progress {
             total: None,
             files_done: 0,
             files_total: None,
+            open: false,
             name: String::new(),
             resumed: 0,
             started: Instant::now(),
@@ -108,7 +115,7 @@ impl Progress {
         }
         if let Shown::Bar(bar) = &self.0.shown {
             bar.reset();
-            bar.set_style(style(total.is_some()));
+            bar.set_style(style(total.is_some() && !state.open));
             match total {
                 Some(total) => bar.set_length(total),
                 None => bar.unset_length(),
@@ -136,9 +143,74 @@ impl Progress {
         let total = state.total.unwrap_or(0).saturating_add(bytes);
         state.total = Some(total);
         if let Shown::Bar(bar) = &self.0.shown {
-            bar.set_style(style(true));
+            bar.set_style(style(!state.open));
             bar.set_length(total);
         }
+    }
+
+    /// Whether more files than were counted so far may come. While they may, nothing is said in relation to a total.
+    pub fn set_open(&self, open: bool) {
+        self.state().open = open;
+        self.relabel();
+    }
+
+    /// So many files more have been found.
+    pub fn add_files(&self, files: u64) {
+        let mut state = self.state();
+        state.files_total = Some(state.files_total.unwrap_or(0).saturating_add(files));
+        drop(state);
+        self.relabel();
+    }
+
+    /// Where the job is before a part of it, such as a tree, that counts for itself.
+    pub fn part(&self) -> Part {
+        let state = self.state();
+        Part {
+            bytes_done: state.done,
+            bytes_kept: state.resumed,
+            bytes_total: state.total.unwrap_or(0),
+            files_done: state.files_done,
+            files_total: state.files_total.unwrap_or(0),
+        }
+    }
+
+    /// How far the part is that began there. What was shown stands until it is reached again, so a part that begins anew
+    /// after a broken connection never goes back. Once its totals are final they stay so, and where no other part
+    /// follows (`last`) so do those of the job.
+    pub fn at(&self, start: &Part, position: &Position<'_>, last: bool) {
+        let mut state = self.state();
+        let total = (start.bytes_total + position.bytes_total).max(state.total.unwrap_or(0));
+        let files = (start.files_total + position.files_total).max(state.files_total.unwrap_or(0));
+        let closes = state.open && last && position.is_final;
+        state.open &= !closes;
+        if !position.name.is_empty() {
+            state.name = Escaped::new(position.name).to_string();
+        }
+        let files_done = (start.files_done + position.files_done).min(files);
+        state.files_done = state.files_done.max(files_done);
+        state.done = state.done.max((start.bytes_done + position.bytes_done).min(total));
+        state.resumed = state.resumed.max(start.bytes_kept + position.bytes_kept).min(state.done);
+        (state.total, state.files_total) = (Some(total), Some(files));
+        if let (Shown::Bar(bar), true) = (&self.0.shown, state.begun) {
+            bar.set_length(total);
+            bar.set_message(label(&state));
+            if closes {
+                bar.set_style(style(true));
+                bar.reset_eta();
+            }
+        }
+        self.moved(&mut state);
+    }
+
+    /// How far the run is, in words, whatever is shown otherwise.
+    pub fn words(&self) -> String {
+        let state = self.state();
+        if state.begun { state.line(Instant::now()) } else { "nothing has moved yet".to_owned() }
+    }
+
+    /// The same as an event.
+    pub fn event(&self) -> Event {
+        self.state().event(Instant::now())
     }
 
     /// So many bytes more were transferred.
@@ -214,6 +286,35 @@ impl Progress {
     }
 }
 
+/// Where a job was when a part of it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    bytes_done: u64,
+    bytes_kept: u64,
+    bytes_total: u64,
+    files_done: u64,
+    files_total: u64,
+}
+
+/// How far a part of a job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position<'a> {
+    /// Bytes that need nothing more.
+    pub bytes_done: u64,
+    /// Those of them that did not travel, and count for no rate.
+    pub bytes_kept: u64,
+    /// Bytes that were found so far.
+    pub bytes_total: u64,
+    /// Files that need nothing more.
+    pub files_done: u64,
+    /// Files that were found so far.
+    pub files_total: u64,
+    /// No more will be found.
+    pub is_final: bool,
+    /// What is being transferred; shown escaped.
+    pub name: &'a [u8],
+}
+
 impl State {
     fn is_due(&mut self, every: Duration, now: Instant) -> bool {
         let due = self.reported.is_none_or(|last| now.saturating_duration_since(last) >= every);
@@ -226,7 +327,9 @@ impl State {
     fn line(&self, now: Instant) -> String {
         let elapsed = now.saturating_duration_since(self.started);
         let mut line = format!("{}: {}", label(self), human_bytes(self.done));
-        if let Some(total) = self.total {
+        if self.open {
+            line += &format!(" of {} found so far", human_bytes(self.total.unwrap_or(0)));
+        } else if let Some(total) = self.total {
             let percent = self.done.saturating_mul(100).checked_div(total).unwrap_or(100);
             line += &format!(" of {} ({percent} %)", human_bytes(total));
         }
@@ -238,11 +341,14 @@ impl State {
     }
 
     fn event(&self, now: Instant) -> Event {
+        let (closed, open) = (!self.open, self.open);
         Event::Status {
             bytes_done: self.done,
-            bytes_total: self.total,
+            bytes_total: self.total.filter(|_| closed),
             files_done: self.files_done,
-            files_total: self.files_total,
+            files_total: self.files_total.filter(|_| closed),
+            bytes_found: self.total.filter(|_| open),
+            files_found: self.files_total.filter(|_| open),
             eta_s: self.left(now).map(|left| left.as_secs()),
         }
     }
@@ -253,16 +359,19 @@ impl State {
 
     /// Time left at the rate so far.
     fn left(&self, now: Instant) -> Option<Duration> {
-        let rest = self.total?.saturating_sub(self.done) as f64;
+        let rest = self.total.filter(|_| !self.open)?.saturating_sub(self.done) as f64;
         let elapsed = now.saturating_duration_since(self.started).as_secs_f64();
         (self.moved() > 0).then(|| Duration::try_from_secs_f64(rest * elapsed / self.moved() as f64).ok())?
     }
 }
 
-/// The name, and for several files how many are complete: `[3/12] a.iso`.
+/// The name, and for several files how many are complete: `[3/12] a.iso`, `[8/12,000+] b` while more are found.
 fn label(state: &State) -> String {
     match state.files_total {
-        Some(total) if total > 1 => format!("[{}/{total}] {}", state.files_done, state.name),
+        Some(total) if total > 1 || state.open => {
+            let more = if state.open { "+" } else { "" };
+            format!("[{}/{}{more}] {}", grouped(state.files_done), grouped(total), state.name)
+        }
         _ => state.name.clone(),
     }
 }
@@ -272,51 +381,6 @@ fn style(has_total: bool) -> ProgressStyle {
     ProgressStyle::with_template(template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .progress_chars("=> ")
-}
-
-/// A stream that is no terminal but was asked to be treated as one (`--progress always`).
-struct Stream(Mutex<Box<dyn Write + Send>>);
-
-impl Stream {
-    fn put(&self, text: &str) -> io::Result<()> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).write_all(text.as_bytes())
-    }
-}
-
-impl std::fmt::Debug for Stream {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Stream")
-    }
-}
-
-impl TermLike for Stream {
-    fn width(&self) -> u16 {
-        100
-    }
-    fn move_cursor_up(&self, n: usize) -> io::Result<()> {
-        if n == 0 { Ok(()) } else { self.put(&format!("\x1b[{n}A")) }
-    }
-    fn move_cursor_down(&self, n: usize) -> io::Result<()> {
-        if n == 0 { Ok(()) } else { self.put(&format!("\x1b[{n}B")) }
-    }
-    fn move_cursor_right(&self, n: usize) -> io::Result<()> {
-        if n == 0 { Ok(()) } else { self.put(&format!("\x1b[{n}C")) }
-    }
-    fn move_cursor_left(&self, n: usize) -> io::Result<()> {
-        if n == 0 { Ok(()) } else { self.put(&format!("\x1b[{n}D")) }
-    }
-    fn write_line(&self, text: &str) -> io::Result<()> {
-        self.put(&format!("{text}\n"))
-    }
-    fn write_str(&self, text: &str) -> io::Result<()> {
-        self.put(text)
-    }
-    fn clear_line(&self) -> io::Result<()> {
-        self.put("\r\x1b[2K")
-    }
-    fn flush(&self) -> io::Result<()> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).flush()
-    }
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+use std::io::Write;
+
 use super::*;
 use crate::output::OutputOptions;
 use indicatif::InMemoryTerm;
@@ -155,11 +157,96 @@ fn json_status_comes_at_most_once_a_second() {
 fn always_draws_on_what_is_no_terminal() {
     let (output, _) = output(false);
     let buffer = Buffer::default();
-    let stream = Stream(Mutex::new(Box::new(buffer.clone())));
+    let stream = Stream::new(Box::new(buffer.clone()));
     let progress = Progress::bar(&output, ProgressDrawTarget::term_like_with_hz(Box::new(stream), 255));
     progress.start(Some(10 << 10));
     progress.advance(5 << 10);
     redraw(&progress);
     assert!(buffer.text().contains("5.00 KiB/10.00 KiB"), "{}", buffer.text());
     progress.finish();
+}
+
+fn position(files: (u64, u64), bytes: (u64, u64), is_final: bool) -> Position<'static> {
+    Position {
+        files_done: files.0,
+        files_total: files.1,
+        bytes_done: bytes.0,
+        bytes_total: bytes.1,
+        is_final,
+        name: b"d/a",
+    }
+}
+
+#[test]
+fn while_files_are_still_found_nothing_is_said_in_relation_to_a_total() {
+    let (output, buffer) = output(true);
+    let progress = Progress::showing(Shown::Json(output));
+    progress.set_open(true);
+    let start = progress.part();
+    progress.start(None);
+    progress.at(&start, &position((8, 12_000), (1 << 20, 10 << 20), false), true);
+    assert!(progress.words().starts_with("[8/12,000+] d/a: 1.0 MiB of 10.0 MiB found so far, "));
+    assert!(!progress.words().contains('%') && !progress.words().contains("left"));
+    let event: serde_json::Value = serde_json::from_str(buffer.text().lines().next().unwrap()).unwrap();
+    assert_eq!((&event["files_total"], &event["bytes_total"]), (&().into(), &().into()));
+    assert_eq!((&event["files_found"], &event["bytes_found"]), (&12_000.into(), &(10 << 20).into()));
+    assert_eq!(event["eta_s"], serde_json::Value::Null);
+    progress.at(&start, &position((9, 12_500), (5 << 20, 20 << 20), true), true);
+    assert!(
+        progress.words().starts_with("[9/12,500] d/a: 5.0 MiB of 20.0 MiB (25 %), "),
+        "{}",
+        progress.words()
+    );
+    let event = serde_json::to_value(progress.event()).unwrap();
+    assert_eq!((&event["files_total"], &event["bytes_total"]), (&12_500.into(), &(20 << 20).into()));
+    assert!(event.get("files_found").is_none());
+}
+
+#[test]
+fn a_tree_that_begins_anew_after_a_broken_connection_never_goes_back() {
+    let progress = Progress::hidden();
+    assert_eq!(progress.words(), "nothing has moved yet");
+    progress.set_open(true);
+    let start = progress.part();
+    progress.start(None);
+    progress.at(&start, &position((5, 10), (50, 100), true), true);
+    let before = progress.words();
+    progress.at(&start, &position((0, 0), (0, 0), false), true);
+    progress.at(&start, &position((2, 4), (20, 40), false), true);
+    let counts = |words: &str| words.split_once(", ").unwrap().0.to_owned();
+    assert_eq!(counts(&progress.words()), counts(&before));
+    progress.at(&start, &position((7, 10), (70, 100), true), true);
+    assert!(progress.words().starts_with("[7/10] d/a: 70 B of 100 B (70 %)"), "{}", progress.words());
+}
+
+#[test]
+fn the_parts_of_a_job_add_up() {
+    let progress = Progress::hidden();
+    progress.set_open(true);
+    progress.start(None);
+    let first = progress.part();
+    progress.at(&first, &position((3, 3), (30, 30), true), false);
+    assert!(progress.words().starts_with("[3/3+]"), "another one follows: {}", progress.words());
+    let second = progress.part();
+    progress.at(&second, &position((1, 2), (5, 10), true), true);
+    assert!(progress.words().starts_with("[4/5] d/a: 35 B of 40 B"), "{}", progress.words());
+}
+
+#[test]
+fn a_bar_has_no_length_before_all_was_found() {
+    let term = InMemoryTerm::new(5, 120);
+    let (progress, _) = bar(&term);
+    progress.set_open(true);
+    let start = progress.part();
+    progress.start(None);
+    progress.at(&start, &position((0, 20), (1 << 20, 4 << 20), false), true);
+    redraw(&progress);
+    assert!(
+        term.contents().contains("[0/20+] d/a") && !term.contents().contains("4.00 MiB"),
+        "{}",
+        term.contents()
+    );
+    progress.at(&start, &position((1, 20), (2 << 20, 4 << 20), true), true);
+    redraw(&progress);
+    assert!(term.contents().contains("2.00 MiB/4.00 MiB"), "{}", term.contents());
 }

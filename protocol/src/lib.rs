@@ -12,8 +12,10 @@ pub mod error;
 pub mod exec;
 pub mod exit;
 pub mod fs;
+pub mod glob;
 pub mod path;
 pub mod transfer;
+pub mod tree;
 pub mod wire;
 
 pub use error::{Error, Failure, Result, Status};

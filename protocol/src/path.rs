@@ -95,6 +95,21 @@ impl RemotePath {
         self.components().last()
     }
 
+    /// True where `above` is this path, or a directory above it.
+    pub fn starts_with(&self, above: &RemotePath) -> bool {
+        let rest = self.0.strip_prefix(above.0.as_slice());
+        above.is_root() || rest.is_some_and(|rest| rest.is_empty() || rest.first() == Some(&b'/'))
+    }
+
+    /// What is left of this path beneath `above`; `None` where it is not beneath it.
+    pub fn beneath(&self, above: &RemotePath) -> Option<RemotePath> {
+        if !self.starts_with(above) {
+            return None;
+        }
+        let rest = self.0.get(above.0.len()..)?;
+        Some(Self(rest.strip_prefix(b"/").unwrap_or(rest).to_vec()))
+    }
+
     /// This path with one more component.
     pub fn join(&self, name: &[u8]) -> Result<Self> {
         check_name(name)?;
@@ -182,6 +197,14 @@ mod tests {
             assert_eq!(RemotePath::from_typed(typed.as_bytes()).unwrap().as_bytes(), wire.as_bytes());
         }
         assert!(RemotePath::from_typed(b"a/../b").is_err());
+    }
+
+    #[test]
+    fn a_path_lies_beneath_whole_components_only() {
+        let path = |path: &str| RemotePath::from_wire(path.as_bytes()).unwrap();
+        assert!(path("a/b").starts_with(&path("a")) && path("a").starts_with(&path("a")));
+        assert!(path("a").starts_with(&path("")) && !path("ab").starts_with(&path("a")));
+        assert!(!path("a").starts_with(&path("a/b")));
     }
 
     #[test]

@@ -10,7 +10,10 @@ use ft_protocol::RemotePath;
 use ft_protocol::auth::{Fingerprint, JoinString};
 use ft_protocol::wire::buffer::HEADROOM;
 use ft_protocol::wire::frame::{HEADER_LEN, Header};
-use ft_protocol::wire::message::{Block, Done, End, Entry, Exec, File, Get, Hello, Put};
+use ft_protocol::wire::message::{
+    Block, Done, End, Entry, Exec, File, Get, Hello, Node, NodeResult, Pass, Piece, Put, TreeGet, TreePut,
+    Walked,
+};
 use ft_protocol::wire::{BLOCK_LEN, Kind, Message};
 use peak_alloc::PeakAlloc;
 use proptest::collection::vec;
@@ -82,6 +85,7 @@ fn any_message() -> impl Strategy<Value = Message> {
         (bytes(300), any::<[bool; 3]>()).prop_map(|(path, [into, fresh, again])| {
             Put { path, into, fresh, again, ..Put::default() }.into()
         }),
+        any_tree_message(),
         (bytes(300), number, any::<i64>())
             .prop_map(|(name, size, mtime)| { Entry { name, size, mtime, ..Entry::default() }.into() }),
         (number, any::<i64>(), any::<bool>()).prop_map(|(size, mtime, unsized_)| File {
@@ -95,6 +99,42 @@ fn any_message() -> impl Strategy<Value = Message> {
             .prop_map(|(block, digest, last)| { Block { file: 0, block, digest, last }.into() }),
         (number, bytes(40), any::<bool>())
             .prop_map(|(size, digest, grew)| { Done { size, digest, grew, ..Done::default() }.into() }),
+    ]
+}
+
+fn any_tree_message() -> impl Strategy<Value = Message> {
+    let number = any::<u32>();
+    prop_oneof![
+        bytes(3000).prop_map(|body| Message::Pack(body.into())),
+        bytes(3000).prop_map(|body| Message::Names(body.into())),
+        (bytes(300), bytes(3000), any::<[bool; 2]>()).prop_map(|(path, rules, [hashes, names])| {
+            TreeGet { path, rules, hashes, names, ..TreeGet::default() }.into()
+        }),
+        (bytes(3000), any::<u64>(), any::<[bool; 3]>()).prop_map(
+            |(rules, max_delete, [quick, delete, dry_run])| {
+                TreePut { rules, max_delete, quick, delete, dry_run, ..TreePut::default() }.into()
+            }
+        ),
+        (bytes(300), bytes(300), any::<u64>(), number).prop_map(|(name, target, size, depth)| {
+            Node { name, target, size, depth, ..Node::default() }.into()
+        }),
+        (number, bytes(40), any::<bool>()).prop_map(|(file, digest, grew)| Piece {
+            file,
+            digest,
+            grew,
+            ..Piece::default()
+        }
+        .into()),
+        (number, ".{0,300}", bytes(300), number).prop_map(|(file, message, path, action)| NodeResult {
+            file,
+            message,
+            path,
+            action,
+            ..NodeResult::default()
+        }
+        .into()),
+        number.prop_map(|upto| Pass { upto }.into()),
+        any::<bool>().prop_map(|complete| Walked { complete }.into()),
     ]
 }
 
@@ -206,6 +246,8 @@ fn full_frames_stay_within_the_bound() {
         let mut stream = BytesMut::from(&[0xfd][..]);
         for _ in 0..3 {
             Message::Data(vec![7; len].into()).encode(1, &mut stream);
+            Message::Pack(vec![7; len].into()).encode(1, &mut stream);
+            Message::Names(vec![7; len.min(64 * 1024)].into()).encode(1, &mut stream);
             Message::Have(vec![7; len.min(64 * 1024)].into()).encode(1, &mut stream);
         }
         read_within_bounds(&stream).unwrap();

@@ -9,11 +9,14 @@ use ft_protocol::auth::proof::{HASH, NAMESPACE, signature_bytes};
 use ft_protocol::auth::{Binding, Fingerprint, JoinString, MAX_USER_NAME, Rights};
 use ft_protocol::digest::{Algorithm, Hash, LEAF_LEN, Lanes, Root};
 use ft_protocol::exec::WINDOW;
+use ft_protocol::fs::{MAX_ENTRIES, MAX_FILTER, MAX_NAMES_BYTES, MAX_RULES};
 use ft_protocol::path::{MAX_DEPTH, MAX_NAME, MAX_PATH};
+use ft_protocol::tree::{Action, MAX_LISTED, MAX_PIECES, MAX_SENT};
 use ft_protocol::wire::connection::SILENCE;
 use ft_protocol::wire::frame::preface;
 use ft_protocol::wire::message::{
-    Accept, Again, Block, Credit, Done, End, Exec, Exit, File, FileResult, Get, Hello, Keep, Put, Welcome,
+    Accept, Again, Block, Credit, Done, End, Exec, Exit, File, FileResult, Get, Hello, Keep, Node,
+    NodeResult, Pass, Piece, Put, TreeGet, TreePut, Walked, Welcome,
 };
 use ft_protocol::wire::sender::ALIVE_AFTER;
 use ft_protocol::wire::{BLOCK_LEN, Kind, Message};
@@ -25,6 +28,10 @@ const PROTO: &str = include_str!("../ft.proto");
 
 /// Every hex example of PROTOCOL.md by its name.
 fn examples() -> Vec<(&'static str, Vec<u8>)> {
+    [single_examples(), tree_examples()].concat()
+}
+
+fn single_examples() -> Vec<(&'static str, Vec<u8>)> {
     let abc = Algorithm::Md5.block(&Lanes::default(), b"abc", true);
     let (leaf, blocks, root) = two_blocks();
     let kept = Keep { file: 0, first: 0, count: 3 };
@@ -64,6 +71,39 @@ fn examples() -> Vec<(&'static str, Vec<u8>)> {
         ("digest-block-0", blocks[0].to_vec()),
         ("digest-block-1", blocks[1].to_vec()),
         ("digest-proof", root.to_vec()),
+    ]
+}
+
+fn tree_examples() -> Vec<(&'static str, Vec<u8>)> {
+    let abc = Algorithm::Md5.block(&Lanes::default(), b"abc", true);
+    let node = |mode| Node { mtime: 1_700_000_000, mtime_nanos: 5, mode, ..Node::default() };
+    let file = Node { depth: 1, name: b"a".to_vec(), kind: 1, size: 3, ..node(0o644) };
+    let put = TreePut {
+        path: b"in".to_vec(),
+        digest: 1,
+        rules: b"-*.o\0".to_vec(),
+        times: true,
+        quick: true,
+        delete: true,
+        max_delete: 100,
+        ..TreePut::default()
+    };
+    let created = NodeResult { file: 2, action: 1, digest: abc.to_vec(), ..NodeResult::default() };
+    let deleted = NodeResult { action: 4, path: b"old".to_vec(), kind: 1, ..NodeResult::default() };
+    vec![
+        ("tree-get", frame(1, TreeGet { path: b"d".to_vec(), digest: 1, ..TreeGet::default() })),
+        ("node-root", frame(1, Node { kind: 2, ..node(0o755) })),
+        ("node", frame(1, file)),
+        ("walked", frame(1, Walked { complete: true })),
+        ("accept-node", frame(1, Accept { file: 2, have: 0 })),
+        ("pass", frame(1, Pass { upto: 2 })),
+        ("piece", frame(1, Piece { file: 2, size: 3, digest: abc.to_vec(), grew: false })),
+        ("pack", frame(1, Message::Pack(Bytes::from_static(b"abc")))),
+        ("node-result", frame(1, created)),
+        ("tree-put", frame(2, put)),
+        ("node-deleted", frame(2, deleted)),
+        ("names", frame(1, Message::Names(Bytes::from_static(b"a\0b/c\0")))),
+        ("names-end", frame(1, Message::Names(Bytes::new()))),
     ]
 }
 
@@ -123,7 +163,7 @@ fn examples_that_are_frames_decode_to_themselves() {
         assert_eq!(frame(op, message), bytes, "{name}");
         frames += 1;
     }
-    assert_eq!(frames, 21);
+    assert_eq!(frames, 34);
 }
 
 #[test]
@@ -188,6 +228,23 @@ fn rights_and_algorithms_have_their_numbers() {
 }
 
 #[test]
+fn actions_have_their_numbers() {
+    let actions = table("| number | action |");
+    assert!(Action::from_wire(actions.len() as u32).is_err());
+    for (number, row) in (0..).zip(actions) {
+        let action = Action::from_wire(number).unwrap();
+        assert_eq!((row[0].clone(), action as u32), (number.to_string(), number));
+        let word = row[1].split(':').next().unwrap();
+        let named = match action {
+            Action::Meta => "only mode or time changed".to_owned(),
+            _ => format!("{action:?}").to_lowercase(),
+        };
+        assert_eq!(word, named);
+        assert!(PROTO.replace("\n// ", " ").contains(&format!("{number} {word}")), "{row:?} in ft.proto");
+    }
+}
+
+#[test]
 fn limits_are_those_of_the_code() {
     let code = [
         BLOCK_LEN as u64,
@@ -199,6 +256,13 @@ fn limits_are_those_of_the_code() {
         ALIVE_AFTER.as_secs(),
         SILENCE.as_secs(),
         u64::from(WINDOW),
+        MAX_LISTED as u64,
+        MAX_SENT as u64,
+        MAX_PIECES as u64,
+        MAX_ENTRIES as u64,
+        MAX_RULES as u64,
+        MAX_FILTER as u64,
+        MAX_NAMES_BYTES as u64,
     ];
     let document: Vec<u64> = table("| what | value |").iter().map(|row| row[1].parse().unwrap()).collect();
     assert_eq!(document, code);
@@ -294,7 +358,9 @@ fn proto() -> Vec<(&'static str, Vec<Field<'static>>)> {
 fn body_of(kind: Kind) -> &'static str {
     match kind {
         Kind::Alive | Kind::Cancel | Kind::Started => "empty",
-        Kind::Have | Kind::Data | Kind::Stdin | Kind::Stdout | Kind::Stderr => "raw",
+        Kind::Have | Kind::Data | Kind::Pack | Kind::Names | Kind::Stdin | Kind::Stdout | Kind::Stderr => {
+            "raw"
+        }
         _ => "message",
     }
 }

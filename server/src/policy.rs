@@ -10,6 +10,8 @@ use crate::verbs::Verb;
 enum Need {
     All(Rights),
     AnyOf(Rights),
+    /// One of the first, and all of the second.
+    AnyOfAnd(Rights, Rights),
 }
 
 /// The table. A verb without a row does not compile.
@@ -17,6 +19,9 @@ fn need(verb: &Verb) -> Need {
     match verb {
         Verb::Get(_) | Verb::List(_) | Verb::Stat(_) | Verb::Sum(_) => Need::All(Rights::READ),
         Verb::Put(_) => Need::AnyOf(Rights::WRITE),
+        Verb::TreeGet(_) => Need::All(Rights::READ),
+        Verb::TreePut(put) if put.delete => Need::AnyOfAnd(Rights::WRITE, Rights::DELETE),
+        Verb::TreePut(_) => Need::AnyOf(Rights::WRITE),
         Verb::MakeDir(_) => Need::All(Rights::CREATE),
         Verb::Remove(_) => Need::All(Rights::DELETE),
         Verb::Rename(_) => Need::All(Rights::DELETE.union(Rights::CREATE)),
@@ -30,12 +35,18 @@ pub(crate) fn authorize(verb: &Verb, rights: Rights) -> Result<()> {
     match need(verb) {
         Need::All(needed) if rights.contains(needed) => Ok(()),
         Need::AnyOf(needed) if rights.intersects(needed) => Ok(()),
+        Need::AnyOfAnd(any, all) if rights.intersects(any) && rights.contains(all) => Ok(()),
+        Need::AnyOfAnd(any, all) if rights.intersects(any) => {
+            Err(denied(verb.name(), &all.names().collect::<Vec<_>>().join(" and ")))
+        }
         Need::All(needed) => {
             let missing: Vec<_> =
                 needed.names().filter(|name| !rights.names().any(|has| has == *name)).collect();
             Err(denied(verb.name(), &missing.join(" and ")))
         }
-        Need::AnyOf(needed) => Err(denied(verb.name(), &needed.names().collect::<Vec<_>>().join(" or "))),
+        Need::AnyOf(needed) | Need::AnyOfAnd(needed, _) => {
+            Err(denied(verb.name(), &needed.names().collect::<Vec<_>>().join(" or ")))
+        }
     }
 }
 
@@ -70,7 +81,9 @@ fn denied(verb: &str, missing: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ft_protocol::wire::message::{Exec, Get, List, MakeDir, Put, Remove, Rename, Stat, Sum};
+    use ft_protocol::wire::message::{
+        Exec, Get, List, MakeDir, Put, Remove, Rename, Stat, Sum, TreeGet, TreePut,
+    };
 
     #[test]
     fn every_combination_of_rights_opens_exactly_its_verbs() {
@@ -85,14 +98,31 @@ mod tests {
             Verb::Rename(Rename::default()),
             Verb::Exec(Exec::default()),
             Verb::Exec(Exec { shell: true, ..Exec::default() }),
+            Verb::TreeGet(TreeGet::default()),
+            Verb::TreePut(TreePut::default()),
+            Verb::TreePut(TreePut { delete: true, ..TreePut::default() }),
         ];
         for bits in 0..64 {
             let rights = Rights::from_bits(bits);
             let (read, create, overwrite, delete) =
                 (bits & 1 != 0, bits & 2 != 0, bits & 4 != 0, bits & 8 != 0);
             let (exec, shell) = (bits & 16 != 0, bits & 32 != 0);
-            let expected =
-                [read, create || overwrite, read, read, read, create, delete, delete && create, exec, shell];
+            let write = create || overwrite;
+            let expected = [
+                read,
+                write,
+                read,
+                read,
+                read,
+                create,
+                delete,
+                delete && create,
+                exec,
+                shell,
+                read,
+                write,
+                write && delete,
+            ];
             for (verb, expected) in verbs.iter().zip(expected) {
                 let allowed = authorize(verb, rights);
                 assert_eq!(allowed.is_ok(), expected, "{} with {rights}", verb.name());

@@ -8,6 +8,9 @@
 //! - [`proxy`]: a TCP proxy that damages, cuts and stalls, and counts round trips
 //! - [`hostile`]: a server that says what a script tells it to
 //! - [`seed`]: random numbers that can be had again
+//! - [`tree`]: directories that tests make, and what is compared of them
+//! - [`tree_wire`]: trees as messages, and a sender of them that says what it is told to
+//! - [`tree_lies`]: what a sender or a receiver of a tree may do wrong
 #![forbid(unsafe_code)]
 #![allow(
     clippy::unwrap_used,
@@ -24,3 +27,6 @@ mod pin;
 pub mod proxy;
 pub mod seed;
 pub mod server;
+pub mod tree;
+pub mod tree_lies;
+pub mod tree_wire;

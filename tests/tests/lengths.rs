@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use ft_protocol::Status;
 use ft_protocol::wire::frame::{Kind, preface};
-use ft_protocol::wire::message::{Get, List, MakeDir, Remove, Rename, Stat, Sum};
+use ft_protocol::wire::message::{End, Get, List, MakeDir, Remove, Rename, Stat, Sum, TreeGet, TreePut};
 use ft_protocol::wire::{BLOCK_LEN, Message};
 use ft_tests::content::{pattern, small_put};
 use ft_tests::peer::{RawPeer, forged, frame, hello, run};
 use ft_tests::seed::Seed;
 use ft_tests::server::{TestServer, USER};
+use ft_tests::tree_wire::{accept, created, dir, file, link, packed, pass, root, tree_get, tree_put, walked};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -44,6 +45,12 @@ fn mutated(seed: &mut Seed) -> Vec<u8> {
         frame(7, Remove { path: b"moved".to_vec(), recursive: true }),
         frame(8, Get { path, digest: 1 }),
         frame(8, Message::Cancel),
+        tree_of_one().into_iter().flat_map(|message| frame(9, message)).collect(),
+        frame(10, TreeGet { rules: b"-*.o\0".to_vec(), names: true, ..tree_get("d") }),
+        frame(10, Message::Names(b"x\0".as_slice().into())),
+        frame(10, Message::Names(Vec::new().into())),
+        [accept(3), pass(4), created(3, b"abc").into()].map(|message| frame(10, message)).concat(),
+        frame(10, End::default()),
     ]
     .concat();
     for _ in 0..=seed.below(4) {
@@ -59,6 +66,13 @@ fn mutated(seed: &mut Seed) -> Vec<u8> {
         }
     }
     bytes
+}
+
+/// A put of a directory with a file and a link in a directory.
+fn tree_of_one() -> Vec<Message> {
+    let nodes = [root(), dir(1, "x"), file(2, "a", 3), link(2, "b", "a")].map(Message::from);
+    let request = TreePut { delete: true, max_delete: 9, ..tree_put("d") };
+    [vec![request.into()], nodes.into(), vec![walked()], packed(&[(3, b"abc")])].concat()
 }
 
 /// Sends these bytes in pieces of random size; the server may end it at any point.
@@ -147,7 +161,13 @@ async fn a_session_reads_the_same_in_single_bytes_as_in_one_piece() {
         }
         assert!(peer.login_with(b"").await.is_ok(), "{piece}");
         assert_eq!(peer.answer(1).await.1.status, 0, "{piece}");
-        assert_eq!(peer.status(2, stat(b"new")).await, Status::Ok, "{piece}");
+        let tree: Vec<u8> = tree_of_one().into_iter().flat_map(|message| frame(2, message)).collect();
+        for part in tree.chunks(piece) {
+            peer.send_bytes(part).await.unwrap();
+        }
+        assert_eq!(peer.answer(2).await.1.status, 0, "{piece}");
+        assert_eq!(peer.status(3, stat(b"new")).await, Status::Ok, "{piece}");
+        assert_eq!(peer.status(4, stat(b"d/x/a")).await, Status::Ok, "{piece}");
     }
 }
 

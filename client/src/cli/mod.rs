@@ -7,8 +7,10 @@
 mod exec;
 pub mod globals;
 mod remote;
+pub(crate) mod select;
 mod setup;
 mod shell;
+mod sync;
 mod transfer;
 pub mod values;
 
@@ -30,10 +32,12 @@ use globals::{ConnectionArgs, RunArgs};
 pub use clap_complete::Shell;
 pub use exec::{ExecPlan, Input};
 pub use remote::{LsPlan, MkdirPlan, MvPlan, RmPlan, StatPlan, SumPlan};
+pub use select::{NameList, RuleSource, Selection};
 pub use setup::{JoinPlan, TrustPlan, write_completions, write_man};
 pub use shell::LinePlan;
 pub(crate) use shell::{line_command, parse_line};
-pub use transfer::{GetPlan, LocalSource, LocalTarget, PutPlan};
+pub use sync::{BackupDir, CheckPlan, Direction, Sides, SyncPlan};
+pub use transfer::{GetPlan, LocalSource, LocalTarget, PutPlan, TreePlan};
 
 const REMOTES: &str = "\
 Remote files are written [user@]host:path or ft://[user@]host[:port]/path. A host ends at the first colon that \
@@ -61,6 +65,8 @@ struct Cli {
 enum Verb {
     Get(transfer::GetArgs),
     Put(transfer::PutArgs),
+    Sync(sync::SyncArgs),
+    Check(sync::CheckArgs),
     Ls(remote::LsArgs),
     Stat(remote::StatArgs),
     Sum(remote::SumArgs),
@@ -96,6 +102,10 @@ pub enum Plan {
     Get(GetPlan),
     /// Copy to the server.
     Put(PutPlan),
+    /// Make a directory equal to another one.
+    Sync(SyncPlan),
+    /// Compare.
+    Check(CheckPlan),
     /// List.
     Ls(LsPlan),
     /// Show metadata.
@@ -186,7 +196,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Sto
     let args: Vec<OsString> = args.into_iter().collect();
     let usage = |message: String| Stop::Usage { message, json: asks_for_json(&args) };
     let from_clap = |error: clap::Error| {
-        if let Some(later) = not_yet(&error, &args) {
+        if let Some(later) = not_yet(&error) {
             usage(format!("error: {later}"))
         } else if error.use_stderr() {
             // clap quotes what was typed; only line breaks of its own making may stay.
@@ -203,27 +213,13 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Sto
         .map_err(|error| usage(format!("error: {}", Escaped::from(error.0.as_str()))))
 }
 
-/// Commands and options that people know from other tools, or from what is to come.
-fn not_yet(error: &clap::Error, args: &[OsString]) -> Option<String> {
-    let said = |kind| match error.get(kind) {
-        Some(ContextValue::String(word)) => Some(word.as_str()),
-        _ => None,
+/// Commands that are still to come.
+fn not_yet(error: &clap::Error) -> Option<String> {
+    let verb = match (error.kind(), error.get(ContextKind::InvalidSubcommand)) {
+        (ErrorKind::InvalidSubcommand, Some(ContextValue::String(verb))) => verb.as_str(),
+        _ => return None,
     };
-    match error.kind() {
-        ErrorKind::InvalidSubcommand => {
-            let verb = said(ContextKind::InvalidSubcommand)?;
-            let known = ["sync", "check", "hosts"].contains(&verb);
-            known.then(|| format!("'{verb}' is not in this release; 'ftclient --help' lists what is"))
-        }
-        ErrorKind::UnknownArgument => {
-            let option = said(ContextKind::InvalidArg)?;
-            let copies = args.iter().any(|arg| arg == "get" || arg == "put");
-            (copies && ["-r", "--recursive"].contains(&option)).then(|| {
-                format!("'{option}' of get and put is not in this release; name the files, get with a pattern, or send an archive as in 'tar c DIR | ftclient put - host:DIR.tar'")
-            })
-        }
-        _ => None,
-    }
+    (verb == "hosts").then(|| format!("'{verb}' is not in this release; 'ftclient --help' lists what is"))
 }
 
 /// A typed password option beats the other one's variable; two typed ones exclude each other.
@@ -244,6 +240,15 @@ fn resolve(cli: Cli, explicit_host: Option<HostSpec>) -> Result<Invocation, Usag
     let plan = match cli.verb {
         Verb::Get(args) => Plan::Get(args.plan(&mut hosts)?),
         Verb::Put(args) => Plan::Put(args.plan(&mut hosts)?),
+        Verb::Sync(args) => Plan::Sync(args.plan(&mut hosts)?),
+        Verb::Check(args) => {
+            let plan = args.plan(&mut hosts)?;
+            if matches!(plan, CheckPlan::Receipt { .. }) {
+                // A typed host goes before that of the receipt, which goes before that of the environment.
+                hosts.named = hosts.explicit.take();
+            }
+            Plan::Check(plan)
+        }
         Verb::Ls(args) => Plan::Ls(args.plan(&mut hosts)?),
         Verb::Stat(args) => Plan::Stat(args.plan(&mut hosts)?),
         Verb::Sum(args) => Plan::Sum(args.plan(&mut hosts)?),

@@ -10,16 +10,17 @@ use ft_protocol::RemotePath;
 use ft_protocol::display::Escaped;
 
 use super::{
-    Hosts, Input, LocalSource, LocalTarget, Plan, Stop, UsageError, escape_lines, exec, remote, transfer,
+    Hosts, Input, LocalSource, LocalTarget, Plan, Stop, UsageError, escape_lines, exec, remote, sync,
+    transfer,
 };
 use crate::address::{HostSpec, RemoteArg};
 use crate::shell::local;
 use crate::shell::words::Word;
 
 const SHELL_HELP: &str = "\
-At the prompt, 'help' lists the commands: get, put, ls, cd, lcd, pwd, lpwd, mkdir, rm, mv, sum, stat, exec, history, \
+At the prompt, 'help' lists the commands: get, put, sync, check, ls, cd, lcd, pwd, lpwd, mkdir, rm, mv, sum, stat, exec, history, \
 quit, and '!command' for this machine's own shell. Remote names stand without a host and beneath the remote \
-directory; a name with blanks is quoted; a long listing is 'ls -l'. Tab completes; Ctrl-C ends the command that \
+directory; only sync needs a ':' before one; a name with blanks is quoted; a long listing is 'ls -l'. Tab completes; Ctrl-C ends the command that \
 runs, Ctrl-D the shell.
 
 Where standard input is no terminal, commands are read from it, one a line: there is no prompt, empty lines and \
@@ -30,7 +31,8 @@ Examples:
   ftclient shell nas
   printf 'cd incoming\\nput *.iso\\n' | ftclient shell nas";
 
-const STDIN_IS_TAKEN: &str = "standard input carries the commands of the shell; name a file instead of '-'";
+pub(super) const STDIN_IS_TAKEN: &str =
+    "standard input carries the commands of the shell; name a file instead of '-'";
 
 /// Work at a prompt, or from a script, on one connection
 #[derive(Debug, Args)]
@@ -52,6 +54,8 @@ struct Line {
 enum LineVerb {
     Get(transfer::GetArgs),
     Put(transfer::PutArgs),
+    Sync(sync::SyncArgs),
+    Check(sync::CheckArgs),
     Ls(remote::LsArgs),
     Stat(remote::StatArgs),
     Sum(remote::SumArgs),
@@ -110,7 +114,7 @@ pub enum LinePlan {
 
 /// The definitions of what can be typed at the prompt.
 pub(crate) fn line_command() -> clap::Command {
-    let examples = ["get", "put", "ls", "stat", "sum", "mkdir", "rm", "mv", "exec"];
+    let examples = ["get", "put", "sync", "check", "ls", "stat", "sum", "mkdir", "rm", "mv", "exec"];
     let line = examples.into_iter().fold(Line::command(), |line, verb| {
         // Those of the command line name hosts.
         line.mut_subcommand(verb, |command| command.after_help(""))
@@ -163,6 +167,8 @@ fn plan(verb: LineVerb, here: Here, json: bool) -> Result<LinePlan, UsageError> 
             }
             Plan::Put(plan)
         }
+        LineVerb::Sync(args) => Plan::Sync(args.plan(&mut hosts)?),
+        LineVerb::Check(args) => Plan::Check(args.plan(&mut hosts)?),
         LineVerb::Ls(args) => Plan::Ls(args.plan(&mut hosts)?),
         LineVerb::Stat(args) => Plan::Stat(args.plan(&mut hosts)?),
         LineVerb::Sum(args) => Plan::Sum(args.plan(&mut hosts)?),

@@ -8,6 +8,7 @@ use clap::{Args, ValueHint};
 use ft_protocol::RemotePath;
 
 use super::globals::TransferArgs;
+use super::select::{SelectArgs, Selection};
 use super::{Hosts, UsageError};
 use crate::address::RemoteOperand;
 
@@ -16,12 +17,16 @@ Examples:
   ftclient get nas:backup/big.iso            into the current directory
   ftclient get nas:a.txt b.txt               under another name
   ftclient get -t pictures 'nas:2026/*.jpg'  several files, quoted from the shell
+  ftclient get -r nas:photos copy            a directory; copy becomes equal to photos
+  ftclient get -r nas:photos copies/         into a directory, as copies/photos
   ftclient get nas:dump.sql.gz - | gunzip    to standard output";
 
 const PUT_EXAMPLES: &str = "\
 Examples:
   ftclient put big.iso nas:backup/           into a directory
   ftclient put -t nas:2026 *.jpg             several files
+  ftclient put -r photos nas:copy            a directory; copy becomes equal to photos
+  ftclient put -r photos letters nas:        several, each under its own name
   ftclient put --mkdirs a.txt nas:new/dir/a.txt
   pg_dump db | ftclient put - nas:db.sql     from standard input";
 
@@ -36,6 +41,8 @@ pub(super) struct GetArgs {
     /// Local directory for all operands
     #[arg(short, long, value_name = "LOCALDIR", value_hint = ValueHint::DirPath)]
     target_directory: Option<PathBuf>,
+    #[command(flatten)]
+    tree: TreeArgs,
     #[command(flatten)]
     transfer: TransferArgs,
 }
@@ -55,7 +62,49 @@ pub(super) struct PutArgs {
     #[arg(long)]
     mkdirs: bool,
     #[command(flatten)]
+    tree: TreeArgs,
+    #[command(flatten)]
     transfer: TransferArgs,
+}
+
+/// What `get` and `put` take for directories.
+#[derive(Debug, Args)]
+struct TreeArgs {
+    /// Copy directories with all that is in them. The target becomes the copy of a single directory, unless it ends in
+    /// '/' or comes with -t; several, and those that a pattern names, go into it. Links are copied as links; devices, sockets and FIFOs are skipped
+    #[arg(short, long)]
+    recursive: bool,
+    /// Say what would be done, and do nothing
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    #[command(flatten)]
+    select: SelectArgs,
+}
+
+/// How `get` and `put` deal with directories.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TreePlan {
+    /// Copy directories with all that is in them; otherwise one is an error.
+    pub recursive: bool,
+    /// Change nothing.
+    pub dry_run: bool,
+    /// What of the directories takes part.
+    pub select: Selection,
+}
+
+impl TreeArgs {
+    fn plan(self, sources: usize, hosts: &Hosts) -> Result<TreePlan, UsageError> {
+        let select = self.select.plan(hosts)?;
+        if !self.recursive && !select.is_all() {
+            return Err(UsageError::new(
+                "--exclude, --include, --exclude-from and --files-from choose within a directory: add -r",
+            ));
+        }
+        if select.names.is_some() && sources != 1 {
+            return Err(UsageError::new("--files-from lists names of one directory, and there are several"));
+        }
+        Ok(TreePlan { recursive: self.recursive, dry_run: self.dry_run, select })
+    }
 }
 
 /// Where `get` writes.
@@ -64,7 +113,7 @@ pub enum LocalTarget {
     /// Standard output; there is one source, and it is no pattern.
     Stdout,
     /// One path given for one operand: cp's rule decides whether it is a directory to copy into. Where the
-    /// operand is a pattern that names several files, it must be one.
+    /// operand is a pattern that names several files, it must be one. Of a directory it becomes the copy.
     File(PathBuf),
     /// Must be a directory.
     Directory(PathBuf),
@@ -73,10 +122,12 @@ pub enum LocalTarget {
 /// A `get`, ready to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GetPlan {
-    /// What to copy; at least one, never the root.
+    /// What to copy; at least one. The root only to a [`LocalTarget::File`], which becomes its copy.
     pub sources: Vec<RemoteOperand>,
     /// Where to.
     pub target: LocalTarget,
+    /// Directories.
+    pub tree: TreePlan,
     /// Options as given.
     pub transfer: TransferArgs,
 }
@@ -102,6 +153,8 @@ pub struct PutPlan {
     pub target_is_dir: bool,
     /// Make missing parents of the target.
     pub mkdirs: bool,
+    /// Directories.
+    pub tree: TreePlan,
     /// Options as given.
     pub transfer: TransferArgs,
 }
@@ -117,12 +170,23 @@ impl GetArgs {
             (None, Some((last, sources))) => (sources, local_target(last, sources.len(), hosts)?),
             (None, None) => return Err(UsageError::new("name a remote file")),
         };
+        let tree = self.tree.plan(sources.len(), hosts)?;
+        if target == LocalTarget::Stdout && (tree.recursive || tree.dry_run) {
+            return Err(UsageError::new("-r and -n do not go with '-', which takes one file as it is"));
+        }
         let mut plan = Vec::new();
         for source in sources {
             let operand = hosts.operand(source)?;
             match &operand {
-                RemoteOperand::Path(path) if path.is_root() => {
-                    return Err(UsageError::new(format!("'{}' names no file", source.display())));
+                RemoteOperand::Path(path) if path.is_root() && !tree.recursive => {
+                    let message = format!("'{}' names no file; -r copies directories", source.display());
+                    return Err(UsageError::new(message));
+                }
+                RemoteOperand::Path(path) if path.is_root() && !matches!(target, LocalTarget::File(_)) => {
+                    return Err(UsageError::new(format!(
+                        "'{}' has no name of its own: name the directory that becomes its copy, as in 'get -r nas: copy'",
+                        source.display()
+                    )));
                 }
                 RemoteOperand::Glob(_) if target == LocalTarget::Stdout => {
                     return Err(UsageError::new("a pattern can name several files, and '-' takes one"));
@@ -130,7 +194,7 @@ impl GetArgs {
                 _ => plan.push(operand),
             }
         }
-        Ok(GetPlan { sources: plan, target, transfer: self.transfer })
+        Ok(GetPlan { sources: plan, target, tree, transfer: self.transfer })
     }
 }
 
@@ -176,26 +240,39 @@ impl PutArgs {
             None => (hosts.start(), true),
         };
         let locals = locals.iter().flat_map(|local| hosts.locals(local));
-        let sources = locals.map(|local| local_source(&local, hosts)).collect::<Result<Vec<_>, _>>()?;
+        let recursive = self.tree.recursive;
+        let sources = locals.map(|local| local_source(&local, recursive, hosts));
+        let sources = sources.collect::<Result<Vec<_>, _>>()?;
+        let tree = self.tree.plan(sources.len(), hosts)?;
         let target_is_dir = ends_as_directory || self.target_directory.is_some() || sources.len() > 1;
         if target_is_dir && sources.contains(&LocalSource::Stdin) {
             return Err(UsageError::new(
                 "standard input has no name: give one source '-' and the remote file to write, as in 'put - nas:name'",
             ));
         }
-        Ok(PutPlan { sources, target: path, target_is_dir, mkdirs: self.mkdirs, transfer: self.transfer })
+        if sources.contains(&LocalSource::Stdin) && (tree.dry_run || !tree.select.is_all()) {
+            return Err(UsageError::new("standard input is put as it is: no -n, and nothing to choose from"));
+        }
+        Ok(PutPlan {
+            sources,
+            target: path,
+            target_is_dir,
+            mkdirs: self.mkdirs,
+            tree,
+            transfer: self.transfer,
+        })
     }
 }
 
-fn local_source(local: &OsStr, hosts: &Hosts) -> Result<LocalSource, UsageError> {
+fn local_source(local: &OsStr, recursive: bool, hosts: &Hosts) -> Result<LocalSource, UsageError> {
     let path = Path::new(local);
     let shown = local.display();
     match local.as_bytes() {
         b"" => Err(UsageError::new("a local name is empty")),
         b"-" => Ok(LocalSource::Stdin),
-        bytes if names_directory(bytes) => {
-            Err(UsageError::new(format!("'{shown}' is a directory, and put copies files")))
-        }
+        bytes if names_directory(bytes) && !recursive => Err(UsageError::new(format!(
+            "'{shown}' is a directory; use -r to copy it with all that is in it"
+        ))),
         _ if path.symlink_metadata().is_err() && hosts.names_host(local) => Err(UsageError::new(format!(
             "'{shown}' is no local file; copies from remote to remote are not supported: \
                  get it to this machine, then put it"

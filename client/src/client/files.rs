@@ -362,10 +362,10 @@ fn at(path: &Path, error: &Error) -> Error {
     Error::local(failure.status, format!("'{}': {}", shown(path), failure.message))
 }
 
-fn shown(path: &Path) -> String {
+pub(super) fn shown(path: &Path) -> String {
     ft_protocol::display::Escaped::new(path.as_os_str().as_bytes()).to_string()
 }
 
-fn internal(error: &tokio::task::JoinError) -> Error {
+pub(super) fn internal(error: &tokio::task::JoinError) -> Error {
     Error::local(Status::Failed, format!("internal error: {error}"))
 }

@@ -4,6 +4,7 @@
 //! pauses, and a transfer goes on where it stopped. What must not happen twice is never sent twice. An operation
 //! whose future is dropped is cancelled at the server with the next one, and the session goes on.
 
+mod check;
 mod dial;
 mod error;
 mod exec;
@@ -12,6 +13,7 @@ mod idle;
 mod login;
 mod operations;
 mod session;
+mod trees;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,12 +23,14 @@ use ft_protocol::digest::Algorithm;
 use ft_protocol::transfer::Meter;
 use ssh_key::PrivateKey;
 
+pub use check::CheckOptions;
 pub use dial::{Address, Pinned, Trust, Trusted};
 pub use error::ClientError;
 pub use exec::{Command, Control, Ended, Finished, OnStarted, Program, Size, Streams, Terminal};
 pub use files::{Fetched, LocalFile, PutTarget, Stored};
 pub use login::{Credential, Login};
 pub use operations::{DirEntry, EntryType, Summed};
+pub use trees::TreeOptions;
 
 use crate::retry::Backoff;
 use session::{Phase, Session};

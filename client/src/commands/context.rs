@@ -1,8 +1,8 @@
 //! What every command needs: configuration, output, and the way to the server.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ft_protocol::auth::Fingerprint;
 
@@ -18,6 +18,7 @@ use crate::endpoint::Endpoint;
 use crate::exit::Exit;
 use crate::known_hosts::{Decision, How, KnownHosts, decide};
 use crate::output::{Output, reason};
+use crate::progress::Progress;
 
 pub(super) struct Context {
     pub(super) host: Option<HostSpec>,
@@ -27,6 +28,30 @@ pub(super) struct Context {
     pub(super) settings: Settings,
     pub(super) output: Output,
     pub(super) ctrl_c: CtrlC,
+    pub(super) current: Current,
+}
+
+/// The transfer that is under way, for whoever asks how far it is.
+#[derive(Clone, Default)]
+pub(super) struct Current(Arc<Mutex<Option<(Output, Progress)>>>);
+
+impl Current {
+    pub(super) fn begin(&self, output: &Output, progress: &Progress) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((output.clone(), progress.clone()));
+    }
+
+    pub(super) fn end(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Says how far it is; nothing where there is none.
+    pub(super) fn report(&self) {
+        let current = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((output, progress)) = current {
+            // What cannot be said here is found by the next line that matters.
+            let _ = output.asked(&progress.words(), &progress.event());
+        }
+    }
 }
 
 /// Who deals with Ctrl-C: it ends the program, unless a prompt took it over.
@@ -52,7 +77,12 @@ pub(super) struct Server {
 }
 
 impl Context {
-    pub(super) fn new(invocation: Invocation, output: Output, ctrl_c: CtrlC) -> Result<(Self, Plan), Failed> {
+    pub(super) fn new(
+        invocation: Invocation,
+        output: Output,
+        ctrl_c: CtrlC,
+        current: Current,
+    ) -> Result<(Self, Plan), Failed> {
         let Invocation { host, mut connection, mut run, plan } = invocation;
         if plan == Plan::Shell {
             // They are looked at again whenever a connection is made, and 'lcd' changes the directory.
@@ -63,12 +93,17 @@ impl Context {
         let paths = Paths::find(run.config.as_deref())?;
         let config = Config::load(&paths.config, run.config.is_some())?;
         let settings = run.settings(&config);
-        Ok((Self { host, connection, config, paths, settings, output, ctrl_c }, plan))
+        Ok((Self { host, connection, config, paths, settings, output, ctrl_c, current }, plan))
     }
 
     /// The server that the command is about, with a client that connects with its first operation.
     pub(super) async fn server(&self) -> Result<Server, Failed> {
-        let endpoint = self.endpoint()?;
+        self.server_at(self.host.as_ref()).await
+    }
+
+    /// The same for this host; without one `-H`, the environment and the configuration are asked.
+    pub(super) async fn server_at(&self, host: Option<&HostSpec>) -> Result<Server, Failed> {
+        let endpoint = Endpoint::resolve(host, &self.connection, &self.config, &self.paths)?;
         let client = self.client(&endpoint).await?;
         Ok(Server { name: endpoint.name, user: endpoint.user, client })
     }

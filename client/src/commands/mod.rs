@@ -1,33 +1,42 @@
 //! The commands: plans from the command line carried out with a [`Client`](crate::Client), and what is said about them.
 
+mod books;
+mod check;
 mod context;
 mod exec;
 mod expand;
 mod get;
+mod local_sum;
 mod put;
+mod receipt;
 mod remote;
+mod select;
 mod setup;
 mod shell;
+mod sync;
 mod terminal;
 mod transfer;
+mod tree;
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use rustix::process::Signal;
-use tokio::signal::unix::{SignalKind, signal};
+use rustix::process::Signal as Number;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::cli::{self, Invocation, Plan};
+use crate::cli::{self, CheckPlan, Invocation, Plan};
 use crate::client::ClientError;
 use crate::config::ConfigError;
 use crate::credentials::CredentialError;
 use crate::exit::Exit;
 use crate::known_hosts::KnownHostsError;
 use crate::output::{ErrorReport, Output, is_broken_pipe, reason};
+use crate::receipts::ReceiptError;
 use crate::tty;
-use context::{Context, CtrlC, Server};
+use context::{Context, CtrlC, Current, Server};
 
 /// How long files and connections may take to be put away when a run is cut short.
 const TIDY_UP: Duration = Duration::from_secs(3);
@@ -75,11 +84,13 @@ async fn until_signalled(invocation: Invocation) -> ExitCode {
         return Exit::Failure.into();
     };
     // A file-size limit is an error of that write (EFBIG), not the end of the program.
-    let _file_size = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()));
-    let ctrl_c = CtrlC::default();
+    let _file_size = signal(SignalKind::from_raw(Number::XFSZ.as_raw()));
+    let (ctrl_c, current) = (CtrlC::default(), Current::default());
+    let asked = report_when_asked(signal(SignalKind::user_defined1()).ok(), current.clone());
     let interrupted = async { while int.recv().await.is_some() && ctrl_c.is_taken_over() {} };
     let kind = tokio::select! {
-        code = carry_out(invocation, ctrl_c.clone()) => return code.into(),
+        code = carry_out(invocation, ctrl_c.clone(), current) => return code.into(),
+        never = asked => match never {},
         () = interrupted => SignalKind::interrupt(),
         _ = term.recv() => SignalKind::terminate(),
         _ = hup.recv() => SignalKind::hangup(),
@@ -88,14 +99,24 @@ async fn until_signalled(invocation: Invocation) -> ExitCode {
     ExitCode::from(128_u8.saturating_add(number))
 }
 
+/// SIGUSR1 asks how far the transfer is.
+async fn report_when_asked(signals: Option<Signal>, current: Current) -> Infallible {
+    if let Some(mut signals) = signals {
+        while signals.recv().await.is_some() {
+            current.report();
+        }
+    }
+    std::future::pending().await
+}
+
 /// Gives the exit code.
-async fn carry_out(invocation: Invocation, ctrl_c: CtrlC) -> u8 {
+async fn carry_out(invocation: Invocation, ctrl_c: CtrlC, current: Current) -> u8 {
     let data_on_stdout = matches!(&invocation.plan, Plan::Get(get) if get.target == cli::LocalTarget::Stdout);
     let options =
         crate::output::OutputOptions::detect(invocation.run.json, invocation.run.quiet, data_on_stdout);
     let output = Output::new(options);
     let done = async {
-        let (context, plan) = Context::new(invocation, output.clone(), ctrl_c)?;
+        let (context, plan) = Context::new(invocation, output.clone(), ctrl_c, current)?;
         if let Plan::Exec(plan) = plan {
             return Ok(exec::run(&context, plan).await);
         }
@@ -123,6 +144,10 @@ async fn perform(context: &Context, plan: Plan) -> Result<u8, Failed> {
         Plan::Join(plan) => setup::join(context, plan).await.map(Exit::code),
         Plan::Trust(plan) => setup::trust(context, plan).await.map(Exit::code),
         Plan::Key => setup::key(context).await.map(Exit::code),
+        Plan::Check(CheckPlan::Sums { run, remote }) => receipt::sums(context, &run, remote).map(Exit::code),
+        Plan::Check(CheckPlan::Receipt { run, sides }) => {
+            receipt::check_alone(context, &run, sides).await.map(Exit::code)
+        }
 
         plan => {
             let mut server = context.server().await?;
@@ -138,6 +163,8 @@ async fn work(context: &Context, server: &mut Server, plan: Plan) -> Result<Exit
     match plan {
         Plan::Get(plan) => get::run(context, server, plan).await,
         Plan::Put(plan) => put::run(context, server, plan).await,
+        Plan::Sync(plan) => sync::run(context, server, plan).await,
+        Plan::Check(plan) => check::run(context, server, plan).await,
         Plan::Ls(plan) => remote::ls(context, server, plan).await,
         Plan::Stat(plan) => remote::stat(context, server, plan).await,
         Plan::Sum(plan) => remote::sum(context, server, plan).await,
@@ -242,6 +269,13 @@ impl From<io::Error> for Failed {
 impl From<ConfigError> for Failed {
     fn from(error: ConfigError) -> Self {
         Self::new(Exit::Usage, error.to_string())
+    }
+}
+
+impl From<ReceiptError> for Failed {
+    fn from(error: ReceiptError) -> Self {
+        let exit = if matches!(error, ReceiptError::None { .. }) { Exit::NotFound } else { Exit::Usage };
+        Self::alone(exit, error.to_string())
     }
 }
 

@@ -5,65 +5,59 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ft_protocol::digest::{Algorithm, Hash, blocks_of};
+use ft_protocol::digest::Algorithm;
 use ft_protocol::transfer::Meter;
+use ft_protocol::tree::{TreeDone, TreeMeter};
 use ft_protocol::{Error, RemotePath, Status};
 use tokio::time::interval;
 
+use super::books::{Arrived, Books, Place, ends_with_its_code};
 use super::context::Context;
 use super::{About, Failed, ends_the_job};
 use crate::cli::globals::{TransferArgs, TransferSettings};
 use crate::cli::values::DigestChoice;
 use crate::client::{ClientError, TransferOptions};
-use crate::exit::{Exit, Tally};
-use crate::output::{FileReport, Summary};
-use crate::progress::Progress;
+use crate::exit::Exit;
+use crate::output::Change;
+use crate::progress::{Part, Position, Progress};
+use crate::receipts::{self, Recorder};
 
 /// How often the progress display looks at the meter.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// A run of transfers.
 pub(super) struct Run<'a> {
-    context: &'a Context,
-    host: String,
     action: &'static str,
     settings: TransferSettings,
-    progress: Progress,
-    begun: Cell<bool>,
-    tally: Tally,
-    summary: Summary,
+    shown: Watched<'a>,
+    /// There is one source, so what ends it ends the job.
+    single: bool,
+    pub(super) books: Books,
     start: Instant,
 }
 
-/// A file that arrived, at whichever end.
-pub(super) struct Arrived<'a> {
-    pub(super) path: &'a [u8],
-    pub(super) size: u64,
-    pub(super) proof: Hash,
-    pub(super) whole: Option<Hash>,
-    pub(super) kept: u64,
-    pub(super) grew: bool,
-}
-
 impl<'a> Run<'a> {
+    /// `dry`: nothing will be transferred, so nothing is recorded.
     pub(super) fn new(
         context: &'a Context,
         host: &str,
         action: &'static str,
         args: &TransferArgs,
         run: &[u8; 16],
+        dry: bool,
     ) -> Result<Self, Failed> {
         context.output.start(run)?;
-        let progress = Progress::new(&context.output, context.settings.progress);
+        let settings = args.settings(&context.config);
+        let directory = receipts::directory().filter(|_| !dry);
+        let receipt = directory.map(|directory| Recorder::new(directory, run, action, host));
+        let books = Books::new(&context.output, host, action, settings.digest, receipt);
+        books.open().summary.dry_run = dry;
         Ok(Self {
-            context,
-            host: host.to_owned(),
             action,
-            settings: args.settings(&context.config),
-            progress,
-            begun: Cell::new(false),
-            tally: Tally::new(),
-            summary: Summary::default(),
+            settings,
+            shown: Watched::new(context),
+            single: true,
+            books,
             start: Instant::now(),
         })
     }
@@ -74,17 +68,30 @@ impl<'a> Run<'a> {
 
     /// How many files there are.
     pub(super) fn files(&self, count: usize) {
-        self.progress.files(Some(count as u64));
+        self.shown.progress.files(Some(count as u64));
+    }
+
+    /// How many files there are is found out on the way: these sources are directories, or may be.
+    pub(super) fn trees(&mut self, sources: usize) {
+        self.single = sources == 1;
+        self.shown.progress.set_open(true);
+    }
+
+    /// A source turned out to be a single file; `last` where no other one follows.
+    pub(super) fn is_file(&self, last: bool) {
+        self.shown.progress.add_files(1);
+        self.shown.progress.set_open(!last);
+    }
+
+    /// What is computed and compared.
+    pub(super) fn digest(&self) -> Algorithm {
+        algorithm(self.settings.digest)
     }
 
     /// Options for one file, with a meter of its own.
     pub(super) fn options(&self) -> TransferOptions {
         TransferOptions {
-            digest: match self.settings.digest {
-                DigestChoice::Md5 => Algorithm::Md5,
-                DigestChoice::Md5Tree => Algorithm::Md5Tree,
-                DigestChoice::Sha256 => Algorithm::Sha256,
-            },
+            digest: self.digest(),
             preserve: self.settings.preserve,
             no_clobber: self.settings.no_clobber,
             resume: self.settings.resume,
@@ -100,8 +107,8 @@ impl<'a> Run<'a> {
         meter: &Arc<Meter>,
         work: impl Future<Output = Result<T, ClientError>>,
     ) -> Result<T, ClientError> {
-        self.progress.message(name);
-        let mut shown = Shown { base: self.progress.position(), total: None, kept: 0 };
+        self.shown.progress.message(name);
+        let mut shown = Shown { base: self.shown.progress.position(), total: None, kept: 0 };
         let mut tick = interval(LOOK);
         tokio::pin!(work);
         let done = loop {
@@ -115,41 +122,51 @@ impl<'a> Run<'a> {
         done
     }
 
+    /// Waits for one tree while its progress is shown. Ends with it where nothing more can be said about it.
+    pub(super) async fn watch_tree(
+        &self,
+        meter: &TreeMeter,
+        last: bool,
+        work: impl Future<Output = Result<TreeDone, ClientError>>,
+    ) -> Result<Result<TreeDone, ClientError>, Failed> {
+        let part = self.shown.progress.part();
+        let mut tick = interval(LOOK);
+        tokio::pin!(work);
+        let done = loop {
+            tokio::select! {
+                biased;
+                done = &mut work => break done,
+                _ = tick.tick() => {
+                    self.shown.look(&part, meter, last);
+                    if self.books.open().is_mute() {
+                        break Ok(TreeDone::default());
+                    }
+                }
+            }
+        };
+        self.shown.look(&part, meter, last);
+        self.books.open().unsaid()?;
+        Ok(done)
+    }
+
     /// Shows nothing before something moves: until then a person may be asked about a key or for a password.
     fn show(&self, shown: &mut Shown, meter: &Meter) {
         if meter.total().is_none() && meter.done() == 0 {
             return;
         }
-        if !self.begun.replace(true) {
-            self.progress.start(None);
-        }
-        shown.update(&self.progress, meter);
+        self.shown.begin();
+        shown.update(&self.shown.progress, meter);
     }
 
     /// Says that a file arrived.
     pub(super) fn arrived(&mut self, file: &Arrived<'_>, elapsed: Duration) -> Result<(), Failed> {
-        self.tally.done();
-        self.progress.file_done();
-        self.summary.files += 1;
-        self.summary.verified += 1;
-        self.summary.bytes += file.size;
-        let digest = self.printed_digest(file);
-        if file.grew {
-            let message =
-                format!("it grew while it was read; its first {} bytes were transferred", file.size);
-            self.context.output.warning(&self.host, file.path, &message)?;
-        }
-        self.context.output.file(&FileReport {
-            host: &self.host,
-            action: self.action,
-            path: file.path,
-            bytes: file.size,
-            resumed_from: file.kept,
-            digest: Some((digest.0, &digest.1)),
-            verified: true,
-            elapsed,
-        })?;
-        Ok(())
+        self.shown.progress.file_done();
+        Ok(self.books.open().arrived(file, elapsed)?)
+    }
+
+    /// Says that a file would be transferred.
+    pub(super) fn would_arrive(&self, path: &RemotePath, change: Change, bytes: u64) -> Result<(), Failed> {
+        Ok(self.books.open().would_arrive(path, change, bytes)?)
     }
 
     /// Says that a file did not arrive. An error where nothing else of the job can succeed.
@@ -157,58 +174,64 @@ impl<'a> Run<'a> {
         if self.settings.no_clobber && error.status() == Status::Exists {
             return self.skipped(path, "exists already");
         }
-        let ended = ends_the_job(&error);
         // Of a put, what fails here is the local file.
         let here = self.action == "put" && matches!(&error, ClientError::Protocol(Error::Local(_)));
+        self.end_of(path, error, here, false)
+    }
+
+    /// Says that a tree did not come to its end. An error where nothing else of the job can succeed.
+    pub(super) fn tree_failed(&mut self, place: &Place, error: ClientError) -> Result<(), Failed> {
+        let here = matches!(&error, ClientError::Protocol(Error::Local(_)));
+        let keeps_its_code = self.single && ends_with_its_code(error.status());
+        if here {
+            let path = place.local.clone();
+            return self.end_of(path.as_os_str().as_encoded_bytes(), error, here, keeps_its_code);
+        }
+        self.end_of(shown(&place.remote), error, here, keeps_its_code)
+    }
+
+    fn end_of(&mut self, path: &[u8], error: ClientError, here: bool, keeps: bool) -> Result<(), Failed> {
+        let ended = ends_the_job(&error);
         let mut failed = Failed::from(error);
         if here {
             failed.about = About::Here;
         }
-        failed.report(&self.context.output, Some(&self.host), Some(path));
-        self.summary.failed += 1;
-        if ended {
-            self.tally.ended(failed.exit);
-            return Err(Failed { message: String::new(), ..failed });
+        let mut books = self.books.open();
+        books.failed(&failed, path);
+        if ended || keeps {
+            books.tally.ended(failed.exit);
+        } else {
+            books.tally.failed(failed.exit);
         }
-        self.tally.failed(failed.exit);
-        Ok(())
+        if ended { Err(Failed { message: String::new(), ..failed }) } else { Ok(()) }
     }
 
     /// Says that an operand means nothing.
-    pub(super) fn unusable(&mut self, shown: &[u8], failed: Failed) {
-        failed.report(&self.context.output, Some(&self.host), Some(shown));
-        self.summary.failed += 1;
-        self.tally.failed(failed.exit);
+    pub(super) fn unusable(&mut self, shown: &[u8], failed: &Failed) {
+        let mut books = self.books.open();
+        books.failed(failed, shown);
+        books.tally.failed(failed.exit);
     }
 
     /// Says that a file was left out by rule.
     pub(super) fn skipped(&mut self, path: &[u8], why: &str) -> Result<(), Failed> {
-        self.summary.skipped += 1;
-        self.context.output.skipped(&self.host, path, why)?;
-        Ok(())
+        Ok(self.books.open().skipped(path, why)?)
     }
 
     /// The last words, and the exit code.
-    pub(super) fn finish(mut self) -> Result<Exit, Failed> {
-        self.progress.finish();
-        self.summary.elapsed = self.start.elapsed();
-        let mut exit = self.tally.exit();
-        if exit.is_ok() && self.summary.files == 0 && self.settings.error_on_no_transfer {
-            exit = Exit::Nothing;
-        }
-        self.context.output.summary(&self.summary, exit)?;
-        Ok(exit)
+    pub(super) fn finish(self) -> Result<Exit, Failed> {
+        self.shown.progress.finish();
+        let nothing_is_an_error = self.settings.error_on_no_transfer;
+        Ok(self.books.open().finish(self.start.elapsed(), nothing_is_an_error)?)
     }
+}
 
-    /// Algorithm and text: what md5sum or sha256sum prints, or `hex-N` for a tree of N blocks.
-    fn printed_digest(&self, file: &Arrived<'_>) -> (&'static str, String) {
-        let blocks = blocks_of(file.size);
-        match (self.settings.digest, file.whole) {
-            (DigestChoice::Md5, Some(whole)) => ("md5", whole.to_string()),
-            (DigestChoice::Sha256, Some(whole)) => ("sha256", whole.to_string()),
-            (_, _) if blocks > 1 => ("md5-tree", format!("{}-{blocks}", file.proof)),
-            (_, _) => ("md5-tree", file.proof.to_string()),
-        }
+/// What an option means to the library.
+pub(super) fn algorithm(choice: DigestChoice) -> Algorithm {
+    match choice {
+        DigestChoice::Md5 => Algorithm::Md5,
+        DigestChoice::Md5Tree => Algorithm::Md5Tree,
+        DigestChoice::Sha256 => Algorithm::Sha256,
     }
 }
 
@@ -228,10 +251,50 @@ impl Taken {
     }
 }
 
+/// The progress of a run, for whoever looks or asks.
+pub(super) struct Watched<'a> {
+    context: &'a Context,
+    pub(super) progress: Progress,
+    begun: Cell<bool>,
+}
+
+impl<'a> Watched<'a> {
+    pub(super) fn new(context: &'a Context) -> Self {
+        let progress = Progress::new(&context.output, context.settings.progress);
+        context.current.begin(&context.output, &progress);
+        Self { context, progress, begun: Cell::new(false) }
+    }
+
+    fn begin(&self) {
+        if !self.begun.replace(true) {
+            self.progress.start(None);
+        }
+    }
+
+    /// Shows how far a tree is; nothing before something was found, as with single files. `last`: no other part of the
+    /// job follows.
+    pub(super) fn look(&self, part: &Part, meter: &TreeMeter, last: bool) {
+        // Asked first: totals that grow after it are not taken for final ones.
+        let is_final = meter.is_complete();
+        if meter.files_total() == 0 && !is_final {
+            return;
+        }
+        self.begin();
+        let name = meter.current();
+        let (bytes_done, files_done) = (meter.bytes_done(), meter.files_done());
+        let (bytes_total, files_total) = (meter.bytes_total(), meter.files_total());
+        let bytes_kept = meter.bytes().kept();
+        let position =
+            Position { bytes_done, bytes_kept, bytes_total, files_done, files_total, is_final, name: &name };
+        self.progress.at(part, &position, last);
+    }
+}
+
 /// A run that is cut short leaves no bar behind.
-impl Drop for Run<'_> {
+impl Drop for Watched<'_> {
     fn drop(&mut self) {
         self.progress.finish();
+        self.context.current.end();
     }
 }
 

@@ -1,10 +1,12 @@
 //! The JSON that `--json` prints.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
-use super::{Entry, ErrorReport, FileReport, Summary};
+use super::{Entry, ErrorReport, FileReport, Summary, Tallied};
 use crate::client::Ended;
 
 /// One line of JSON. Readers ignore types and fields that they do not know.
@@ -20,12 +22,20 @@ pub enum Event {
         bytes_total: Option<u64>,
         files_done: u64,
         files_total: Option<u64>,
+        /// While the totals are not known: what was found so far.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        bytes_found: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        files_found: Option<u64>,
         eta_s: Option<u64>,
     },
     /// A file arrived, or was hashed (`action` `sum`).
     File {
         host: String,
         action: &'static str,
+        /// Of a file in a directory: what it became.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        change: Option<&'static str>,
         #[serde(flatten)]
         path: JsonPath,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,6 +45,29 @@ pub enum Event {
         digest: Option<JsonDigest>,
         #[serde(skip_serializing_if = "Option::is_none")]
         verified: Option<bool>,
+    },
+    /// A name in a directory changed, and no content arrived for it; with `dry_run` what would have become of it.
+    Item {
+        host: String,
+        action: &'static str,
+        change: &'static str,
+        #[serde(flatten)]
+        path: JsonPath,
+        kind: &'static str,
+        bytes: u64,
+        dry_run: bool,
+    },
+    /// A name that `check` looked at.
+    Check {
+        host: String,
+        /// `local` or `remote` where a receipt is compared; none where two directories are.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        side: Option<&'static str>,
+        #[serde(flatten)]
+        path: JsonPath,
+        result: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
     },
     /// A file was left out by rule.
     Skipped {
@@ -91,7 +124,43 @@ pub enum Event {
         retry_safe: bool,
     },
     /// The run ends; `files` arrived, `verified` of them were compared.
-    Summary { files: u64, failed: u64, skipped: u64, bytes: u64, verified: u64, seconds: f64, exit: u8 },
+    Summary {
+        files: u64,
+        failed: u64,
+        skipped: u64,
+        bytes: u64,
+        #[serde(flatten)]
+        tree: Option<TreeSummary>,
+        #[serde(flatten)]
+        check: Option<CheckSummary>,
+        verified: u64,
+        seconds: f64,
+        exit: u8,
+    },
+}
+
+/// What a summary says besides where directories took part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct TreeSummary {
+    /// Bytes of `bytes` that were there and did not travel.
+    kept: u64,
+    /// Files that were equal already.
+    equal: u64,
+    /// Names that were deleted.
+    deleted: u64,
+    /// It is only what would have been done.
+    dry_run: bool,
+}
+
+/// What a summary of `check` says besides; `files` are the names that were looked at, `failed` those that could not be
+/// read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct CheckSummary {
+    equal: u64,
+    differ: u64,
+    only_local: u64,
+    only_remote: u64,
+    missing: u64,
 }
 
 /// A path in JSON: readable text, and the exact bytes where they are not UTF-8.
@@ -118,7 +187,7 @@ pub struct JsonDigest {
 }
 
 impl JsonDigest {
-    fn new(alg: &str, hex: &str) -> Self {
+    pub(super) fn new(alg: &str, hex: &str) -> Self {
         Self { alg: alg.to_owned(), hex: hex.to_owned() }
     }
 }
@@ -128,6 +197,7 @@ impl Event {
         Event::File {
             host: report.host.to_owned(),
             action: report.action,
+            change: None,
             path: JsonPath::new(report.path),
             bytes: Some(report.bytes),
             resumed_from: Some(report.resumed_from),
@@ -140,6 +210,7 @@ impl Event {
         Event::File {
             host: host.to_owned(),
             action: "sum",
+            change: None,
             path: JsonPath::new(path),
             bytes: None,
             resumed_from: None,
@@ -192,9 +263,35 @@ impl Event {
             failed: summary.failed,
             skipped: summary.skipped,
             bytes: summary.bytes,
+            tree: summary.tree.then_some(TreeSummary {
+                kept: summary.kept,
+                equal: summary.equal,
+                deleted: summary.deleted,
+                dry_run: summary.dry_run,
+            }),
+            check: None,
             verified: summary.verified,
-            seconds: (summary.elapsed.as_secs_f64() * 1000.0).round() / 1000.0,
+            seconds: seconds(summary.elapsed),
             exit,
         }
     }
+
+    pub(super) fn checked(tallied: &Tallied, elapsed: Duration, exit: u8) -> Self {
+        let Tallied { equal, differ, only_local, only_remote, missing, unreadable } = *tallied;
+        Event::Summary {
+            files: equal + differ + only_local + only_remote + missing + unreadable,
+            failed: unreadable,
+            skipped: 0,
+            bytes: 0,
+            tree: None,
+            check: Some(CheckSummary { equal, differ, only_local, only_remote, missing }),
+            verified: equal,
+            seconds: seconds(elapsed),
+            exit,
+        }
+    }
+}
+
+fn seconds(elapsed: Duration) -> f64 {
+    (elapsed.as_secs_f64() * 1000.0).round() / 1000.0
 }

@@ -208,3 +208,159 @@ fn numbers_for_people() {
         assert_eq!(human_duration(Duration::from_secs(seconds)), text);
     }
 }
+
+fn item<'a>() -> ItemReport<'a> {
+    ItemReport {
+        host: "nas",
+        action: "sync",
+        path: b"d/a",
+        remote: b"copy/d/a",
+        change: Change::Created,
+        kind: EntryKind::File,
+        bytes: 4096,
+        kept: 0,
+        digest: Some(("md5", "0123")),
+        dry_run: false,
+    }
+}
+
+#[test]
+fn each_changed_name_is_a_line_and_a_dry_run_says_how_it_begins() {
+    let (output, out, err) = output(OutputOptions::default());
+    output.item(&item()).unwrap();
+    output.item(&ItemReport { change: Change::Replaced, kept: 1024, ..item() }).unwrap();
+    for (change, kind, path) in [
+        (Change::Created, EntryKind::Directory, &b"d"[..]),
+        (Change::Created, EntryKind::Directory, b""),
+        (Change::Created, EntryKind::Symlink, b"l"),
+        (Change::Meta, EntryKind::File, b"m"),
+        (Change::Deleted, EntryKind::File, b"old\x1b"),
+        (Change::Deleted, EntryKind::Directory, b"olds"),
+    ] {
+        output.item(&ItemReport { change, kind, path, digest: None, ..item() }).unwrap();
+    }
+    let text = err.text();
+    assert_eq!(
+        text,
+        "+ d/a: 4.0 KiB, md5 0123 verified\n* d/a: 4.0 KiB, 1.0 KiB of it were there, md5 0123 verified\n\
+         + d/\n+ .\n+ l\n* m: mode or time\n- old\\x1b\n- olds/\n"
+    );
+    assert_eq!(out.text(), "");
+    let (output, _, err) = self::output(OutputOptions::default());
+    output.item(&ItemReport { digest: None, dry_run: true, ..item() }).unwrap();
+    assert!(text.starts_with(err.text().trim_end()), "{}", err.text());
+}
+
+#[test]
+fn a_failed_name_says_why_and_on_which_side_even_when_quiet() {
+    let (output, _, err) = output(OutputOptions { quiet: true, ..Default::default() });
+    output.item(&item()).unwrap();
+    let failure = ErrorReport { path: Some(b"copy/d/a"), message: "no\npermission", ..FAILURE };
+    output.item_failed(b"d/a", &failure).unwrap();
+    output.item_failed(b"d/a", &ErrorReport { here: true, ..failure }).unwrap();
+    assert_eq!(err.text(), "! d/a: nas: no\\x0apermission\n! d/a: no\\x0apermission\n");
+}
+
+#[test]
+fn only_a_file_that_arrived_is_a_file_event() {
+    let (output, out, _) = output(JSON);
+    output.item(&item()).unwrap();
+    output.item(&ItemReport { digest: None, dry_run: true, ..item() }).unwrap();
+    output.item(&ItemReport { digest: None, change: Change::Deleted, ..item() }).unwrap();
+    let totals = Summary { files: 1, equal: 7, deleted: 1, kept: 3, tree: true, ..Default::default() };
+    output.summary(&totals, Exit::Ok).unwrap();
+    output.summary(&Summary { tree: false, ..totals }, Exit::Ok).unwrap();
+    let events = out.json();
+    assert_eq!(
+        (&events[0]["type"], &events[0]["change"], &events[0]["path"]),
+        (&"file".into(), &"created".into(), &"copy/d/a".into())
+    );
+    assert_eq!(
+        (&events[1]["type"], &events[1]["dry_run"], &events[1]["kind"]),
+        (&"item".into(), &true.into(), &"file".into())
+    );
+    assert_eq!((&events[2]["type"], &events[2]["change"]), (&"item".into(), &"deleted".into()));
+    for (field, value) in [("equal", 7), ("deleted", 1), ("kept", 3)] {
+        assert_eq!(events[3][field], value);
+        assert!(events[4].get(field).is_none(), "no directory took part");
+    }
+}
+
+#[test]
+fn a_tree_is_summed_up_however_few_its_files_are() {
+    let (output, _, err) = output(OutputOptions::default());
+    let all = Summary { equal: 12_000, tree: true, elapsed: Duration::from_secs(1), ..Default::default() };
+    output.summary(&all, Exit::Ok).unwrap();
+    let one = Summary { files: 1, bytes: 4096, kept: 2048, verified: 1, deleted: 2, ..all };
+    output.summary(&one, Exit::Ok).unwrap();
+    output.summary(&Summary { dry_run: true, failed: 1, ..one }, Exit::Partial).unwrap();
+    assert_eq!(
+        err.text(),
+        "0 files; 12,000 equal already\n\
+         1 file, 4.0 KiB in 1.0 s (2.0 KiB/s), 2.0 KiB of it were there, all verified; 12,000 equal already, 2 deleted\n\
+         would transfer 1 file, 4.0 KiB; 12,000 equal already, 2 to be deleted, 1 failed\n"
+    );
+}
+
+#[test]
+fn a_comparison_prints_a_line_for_each_name_and_its_code_follows() {
+    let compare = |options| {
+        let (output, out, err) = output(options);
+        let mut tallied = Tallied::default();
+        for (path, found) in [
+            (&b"a\xff"[..], Compared::Equal),
+            (b"b", Compared::Differ),
+            (b"c", Compared::OnlyLocal),
+            (b"d", Compared::OnlyRemote),
+            (b"x\ny", Compared::Missing),
+        ] {
+            let report = ComparedReport { host: "nas", side: None, path, found, message: None };
+            output.compared(&report).unwrap();
+            tallied.count(found);
+        }
+        assert_eq!(tallied.exit(), Exit::Failure);
+        tallied.count(Compared::Unreadable);
+        assert_eq!(tallied.exit(), Exit::Partial);
+        let message = Some("permission denied");
+        let report =
+            ComparedReport { host: "nas", side: None, path: b"e", found: Compared::Unreadable, message };
+        output.compared(&report).unwrap();
+        output.checked(&tallied, "nas", Duration::ZERO, tallied.exit()).unwrap();
+        (out, err)
+    };
+    let (out, err) = compare(OutputOptions::default());
+    assert_eq!(*out.0.lock().unwrap(), b"= a\xff\n* b\n+ c\n- d\n- x\\x0ay\n! e\n");
+    assert_eq!(
+        err.text(),
+        "ftclient: e: permission denied\n1 equal; 1 differ, 1 only here, 1 only on nas, 1 gone, 1 could not be read\n"
+    );
+    let (out, err) = compare(OutputOptions { quiet: true, ..Default::default() });
+    assert!(out.text().starts_with("* b\n"), "equal ones are left out");
+    assert_eq!(err.text(), "ftclient: e: permission denied\n");
+    let (out, _) = compare(JSON);
+    let events = out.json();
+    assert_eq!((&events[1]["type"], &events[1]["result"]), (&"check".into(), &"differ".into()));
+    assert_eq!(events[5]["message"], "permission denied");
+    let summary = &events[6];
+    assert_eq!((&summary["files"], &summary["failed"], &summary["exit"]), (&6.into(), &1.into(), &3.into()));
+    assert_eq!((&summary["equal"], &summary["missing"]), (&1.into(), &1.into()));
+    assert_eq!(Tallied { equal: 3, ..Default::default() }.exit(), Exit::Ok);
+}
+
+#[test]
+fn what_was_asked_for_is_said_even_when_quiet() {
+    let event = || crate::progress::Progress::hidden().event();
+    let (output, _, err) = output(OutputOptions { quiet: true, ..Default::default() });
+    output.asked("half way", &event()).unwrap();
+    assert_eq!(err.text(), "half way\n");
+    let (output, out, err) = self::output(OutputOptions { data_on_stdout: true, ..JSON });
+    output.asked("half way", &event()).unwrap();
+    assert_eq!((err.json()[0]["type"].as_str(), out.text().as_str()), (Some("status"), ""));
+}
+
+#[test]
+fn numbers_are_grouped_by_thousands() {
+    for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (12_345_678, "12,345,678")] {
+        assert_eq!(grouped(number), text);
+    }
+}

@@ -72,6 +72,19 @@ pub fn human_bytes(bytes: u64) -> String {
     if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") }
 }
 
+/// `12,000`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// `0.0 s`, `3.2 s`, `2 min 5 s`, `1 h 1 min`.
 pub fn human_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
@@ -132,25 +145,37 @@ pub(super) fn error_line(report: &ErrorReport<'_>) -> String {
     line + report.message
 }
 
-/// `12 files, 4.0 GiB in 3.2 s (1.2 GiB/s), all verified; 1 failed, 2 skipped`.
+/// `12 files, 4.0 GiB in 3.2 s (1.2 GiB/s), all verified; 1 failed, 2 skipped`. Where directories took part also how
+/// many files were equal and how many names were deleted.
 pub(super) fn summary_line(summary: &Summary) -> String {
-    let files = if summary.files == 1 { "1 file".into() } else { format!("{} files", summary.files) };
-    let mut line = files;
-    if summary.files > 0 {
-        line += &format!(
-            ", {} in {} ({})",
-            human_bytes(summary.bytes),
-            human_duration(summary.elapsed),
-            human_rate(summary.bytes, summary.elapsed)
-        );
+    let files =
+        if summary.files == 1 { "1 file".into() } else { format!("{} files", grouped(summary.files)) };
+    let mut line = if summary.dry_run { format!("would transfer {files}") } else { files };
+    if summary.files > 0 && summary.dry_run {
+        line += &format!(", {}", human_bytes(summary.bytes));
+    } else if summary.files > 0 {
+        let (bytes, elapsed) = (human_bytes(summary.bytes), human_duration(summary.elapsed));
+        line += &match summary.bytes.saturating_sub(summary.kept) {
+            0 if summary.kept > 0 => format!(", {bytes} in {elapsed}"),
+            moved => format!(", {bytes} in {elapsed} ({})", human_rate(moved, summary.elapsed)),
+        };
+        if summary.kept > 0 {
+            line += &format!(", {} of it were there", human_bytes(summary.kept));
+        }
         line += &match summary.verified {
             verified if verified == summary.files => ", all verified".to_owned(),
-            verified => format!(", {verified} verified"),
+            verified => format!(", {} verified", grouped(verified)),
         };
     }
-    let rest = [(summary.failed, "failed"), (summary.skipped, "skipped")];
-    let rest = rest.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
-    let rest: Vec<String> = rest.collect();
+    let deleted = if summary.dry_run { "to be deleted" } else { "deleted" };
+    let rest = [
+        (summary.equal, "equal already"),
+        (summary.deleted, deleted),
+        (summary.failed, "failed"),
+        (summary.skipped, "skipped"),
+    ];
+    let rest = rest.iter().filter(|(count, _)| *count > 0);
+    let rest: Vec<String> = rest.map(|(count, what)| format!("{} {what}", grouped(*count))).collect();
     if rest.is_empty() { line } else { format!("{line}; {}", rest.join(", ")) }
 }
 

@@ -94,9 +94,11 @@ fn wanted(line: &str, verb: Option<&str>, before: &[Word]) -> Wanted {
         (Some("get"), 0) | (Some("ls" | "stat" | "sum" | "mkdir" | "rm" | "mv"), _) => {
             Wanted::Remote(Which::All)
         }
-        (Some("put"), 0) => Wanted::Local(Which::All),
+        (Some("put" | "check" | "sync"), 0) => Wanted::Local(Which::All),
         (Some("get"), _) => Wanted::LocalElseRemote,
         (Some("put"), _) => Wanted::RemoteElseLocal,
+        (Some("check"), 1) => Wanted::Remote(Which::All),
+        (Some("sync"), 1) => Wanted::Local(Which::Directories),
         (Some("cd"), 0) => Wanted::Remote(Which::Directories),
         (Some("lcd"), 0) => Wanted::Local(Which::Directories),
         _ => Wanted::Nothing,

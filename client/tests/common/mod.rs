@@ -6,7 +6,7 @@ mod terminal;
 mod watch;
 mod world;
 
-pub(crate) use client::{Ran, Running, events, run};
+pub(crate) use client::{Ran, Running, events, lines, run};
 pub(crate) use server::{Server, build_supervisor};
 pub(crate) use terminal::Terminal;
 pub(crate) use watch::{Watch, wait_until_unlocked};

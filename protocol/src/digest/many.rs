@@ -24,6 +24,13 @@ impl Lanes {
         Hash::of(&md5_many::md5(data))
     }
 
+    /// Plain MD5 of each of many pieces.
+    pub fn plain_each(&self, pieces: &[&[u8]]) -> Vec<Hash> {
+        let mut digests = vec![[0; 16]; pieces.len()];
+        self.0.hash_many(pieces, &mut digests);
+        digests.iter().map(|digest| Hash::of(digest)).collect()
+    }
+
     /// MD5 of the digests of the 32 KiB leaves of one block (at most [`BLOCK_LEN`] bytes; an empty block has
     /// no leaves).
     pub fn tree(&self, block: &[u8]) -> Hash {
@@ -65,6 +72,15 @@ mod tests {
                 assert_eq!(lanes.tree(&data[..len]), reference(&data[..len]), "{len}");
             }
         }
+    }
+
+    #[test]
+    fn pieces_of_all_sizes_are_hashed_side_by_side() {
+        let data: Vec<u8> = (0..70_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let pieces: Vec<&[u8]> = (0..300).map(|i| &data[i..i + (i * i) % 69_000]).collect();
+        let digests = Lanes::default().plain_each(&pieces);
+        assert!(pieces.iter().zip(&digests).all(|(piece, digest)| *digest == Hash::of(&Md5::digest(piece))));
+        assert!(Lanes::default().plain_each(&[]).is_empty());
     }
 
     proptest! {

@@ -61,6 +61,14 @@ impl Algorithm {
         }
     }
 
+    /// Digests of whole files of at most one block each.
+    pub fn pieces(self, lanes: &Lanes, pieces: &[&[u8]]) -> Vec<Hash> {
+        match self {
+            Algorithm::Sha256 => pieces.iter().map(|piece| sha256(piece)).collect(),
+            _ => lanes.plain_each(pieces),
+        }
+    }
+
     /// Digest of one block. `alone` where the block is the whole file.
     pub fn block(self, lanes: &Lanes, data: &[u8], alone: bool) -> Hash {
         match self {

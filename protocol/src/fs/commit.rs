@@ -1,21 +1,22 @@
 //! From complete to visible and durable: mode and time, fsync, rename, fsync of the directory, and only then
 //! success. An fsync that fails is never repeated: the kernel reports a lost write once and then forgets it.
 
-use std::collections::HashMap;
 use std::os::fd::AsFd;
 use std::sync::OnceLock;
 
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
+use super::attributes::{set_mode, set_mtime};
+use super::batch::taken_away;
 use super::beneath::not_regular;
-use super::dir::{Dir, set_mode, set_mtime};
+use super::dir::Dir;
 use super::failed;
 use super::lock::is_named;
 use super::meta::{Kind, Meta, Mtime};
 use super::root::rename_new;
 use super::staged::{Fate, Staged, random_name};
-use crate::error::{Error, Failure, Result, Status};
+use crate::error::{Error, Result, Status};
 
 /// How a staged file becomes the final one.
 #[derive(Debug, Clone, Copy)]
@@ -47,7 +48,7 @@ pub struct Committed {
     pub replaced: bool,
 }
 
-/// One file of [`commit_all`].
+/// A staged file of a batch ([`super::commit_all`]).
 #[derive(Debug)]
 pub struct Commit {
     /// The complete file.
@@ -73,33 +74,6 @@ impl Staged {
     }
 }
 
-/// Commits many small files with one syncfs(2) for each file system where the kernel reports its errors
-/// (Linux ≥ 5.8), which is several times faster than an fsync each. One result for each file, in order.
-pub fn commit_all(batch: Vec<Commit>) -> Vec<Result<Committed>> {
-    let mut ready: Vec<Result<Ready>> = batch.into_iter().map(Ready::new).collect();
-    sync_all(&mut ready);
-    let published: Vec<Result<(Dir, Committed)>> = ready
-        .into_iter()
-        .map(|ready| {
-            let ready = ready?;
-            let dir = ready.commit.staged.dir.clone();
-            Ok((dir, ready.publish()?))
-        })
-        .collect();
-    let mut synced: HashMap<(u64, u64), Result<(), Failure>> = HashMap::new();
-    published
-        .into_iter()
-        .map(|published| {
-            let (dir, committed) = published?;
-            let meta = dir.meta()?;
-            let sync = synced
-                .entry((meta.dev, meta.ino))
-                .or_insert_with(|| sync_dir(&dir).map_err(|error| error.failure()));
-            sync.clone().map(|()| committed).map_err(Error::Local)
-        })
-        .collect()
-}
-
 impl Dir {
     /// Makes a symbolic link that holds `target` as it is, or replaces a file or link by it. Durable only
     /// after [`Dir::sync`].
@@ -118,14 +92,13 @@ impl Dir {
 }
 
 /// A file with its final length, mode and time, still under its staging name.
-struct Ready {
-    commit: Commit,
-    meta: Meta,
+pub(super) struct Ready {
+    pub(super) commit: Commit,
     replaced: bool,
 }
 
 impl Ready {
-    fn new(mut commit: Commit) -> Result<Ready> {
+    pub(super) fn new(mut commit: Commit) -> Result<Ready> {
         let Commit { staged, target, how } = &mut commit;
         let existing = replaceable(&staged.dir, target, how.replace).inspect_err(|error| {
             if error.status() == Status::Exists {
@@ -142,8 +115,7 @@ impl Ready {
         if let Some(mtime) = how.mtime {
             set_mtime(&staged.file, mtime, shown)?;
         }
-        let meta = Meta::of(&staged.file)?;
-        Ok(Ready { commit, meta, replaced: existing.is_some() })
+        Ok(Ready { commit, replaced: existing.is_some() })
     }
 
     fn sync(&mut self) -> Result<()> {
@@ -154,19 +126,16 @@ impl Ready {
 
     /// What was written may be in the page cache and yet not on the disk, so that a later run would find a
     /// partial to be right that is not: nothing of it is kept.
-    fn lost(&mut self, errno: Errno) -> Error {
+    pub(super) fn lost(&mut self, errno: Errno) -> Error {
         let Commit { staged, target, .. } = &mut self.commit;
         staged.fate = Fate::Remove;
         failed("sync", staged.dir.shown(target), errno)
     }
 
-    fn publish(mut self) -> Result<Committed> {
+    pub(super) fn publish(mut self) -> Result<Committed> {
         let Commit { staged, target, how } = &mut self.commit;
         if !is_named(staged.dir.as_fd(), staged.name.as_bytes(), &staged.file) {
-            return Err(Error::local(
-                Status::Busy,
-                format!("the staging file of '{}' was taken away; try again", staged.dir.shown(target)),
-            ));
+            return Err(taken_away(&staged.dir, target));
         }
         match give_name(&staged.dir, staged.name.as_bytes(), target, how.replace) {
             Ok(()) => staged.fate = Fate::Committed,
@@ -182,7 +151,8 @@ impl Ready {
 }
 
 impl ModeRule {
-    fn resolve(self, existing: Option<&Meta>) -> u32 {
+    /// The bits that the final file gets, where this stands under its name now.
+    pub fn resolve(self, existing: Option<&Meta>) -> u32 {
         match (self, existing) {
             (ModeRule::Preserve(mode), _) => mode & 0o777,
             (ModeRule::Default(_), Some(old)) if old.kind == Kind::File => old.mode & 0o777,
@@ -192,7 +162,7 @@ impl ModeRule {
 }
 
 /// What stands under the target name, if a commit may replace it.
-fn replaceable(dir: &Dir, name: &[u8], replace: bool) -> Result<Option<Meta>> {
+pub(super) fn replaceable(dir: &Dir, name: &[u8], replace: bool) -> Result<Option<Meta>> {
     let existing = dir.lookup(name)?;
     match existing.map(|meta| meta.kind) {
         Some(Kind::Dir) => Err(failed("replace", dir.shown(name), Errno::ISDIR)),
@@ -202,7 +172,7 @@ fn replaceable(dir: &Dir, name: &[u8], replace: bool) -> Result<Option<Meta>> {
     }
 }
 
-fn give_name(dir: &Dir, staging: &[u8], name: &[u8], replace: bool) -> Result<()> {
+pub(super) fn give_name(dir: &Dir, staging: &[u8], name: &[u8], replace: bool) -> Result<()> {
     let renamed = if replace {
         rustix::fs::renameat(dir, staging, dir, name)
     } else {
@@ -211,47 +181,14 @@ fn give_name(dir: &Dir, staging: &[u8], name: &[u8], replace: bool) -> Result<()
     renamed.map_err(|errno| failed("make", dir.shown(name), errno))
 }
 
-/// Syncs the files that are ready; those of a file system whose sync failed become errors.
-fn sync_all(batch: &mut [Result<Ready>]) {
-    let mut files_on: HashMap<u64, usize> = HashMap::new();
-    for ready in batch.iter().flatten() {
-        *files_on.entry(ready.meta.dev).or_default() += 1;
-    }
-    // The descriptor must be older than the writes: syncfs reports what failed since it was opened.
-    let mut whole: HashMap<u64, Result<(), Errno>> = HashMap::new();
-    for slot in batch.iter_mut() {
-        let Ok(ready) = slot else { continue };
-        let dev = ready.meta.dev;
-        let synced = if syncfs_reports() && files_on.get(&dev).is_some_and(|files| *files > 1) {
-            *whole.entry(dev).or_insert_with(|| rustix::fs::syncfs(&ready.commit.staged.file))
-        } else {
-            fsync(&ready.commit.staged)
-        };
-        if let Err(errno) = synced {
-            *slot = Err(ready.lost(errno));
-        }
-    }
-}
-
-fn fsync(staged: &Staged) -> Result<(), Errno> {
+pub(super) fn fsync(staged: &Staged) -> Result<(), Errno> {
     fail::fail_point!("fs::fsync", |_| Err(Errno::IO));
     rustix::fs::fsync(&staged.file)
 }
 
-fn sync_dir(dir: &Dir) -> Result<()> {
+pub(super) fn sync_dir(dir: &Dir) -> Result<()> {
     fail::fail_point!("fs::sync_dir", |_| Err(failed("sync directory", dir.path(), Errno::IO)));
     dir.sync()
-}
-
-/// syncfs(2): "In mainline kernel versions prior to Linux 5.8, syncfs() will fail only when passed a bad
-/// file descriptor".
-fn syncfs_reports() -> bool {
-    static REPORTS: OnceLock<bool> = OnceLock::new();
-    *REPORTS.get_or_init(|| {
-        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-        let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse::<u32>().ok());
-        (numbers.next(), numbers.next()) >= (Some(5), Some(8))
-    })
 }
 
 /// The process's umask, read without changing it as umask(2) would, for all threads; 022 where /proc is not

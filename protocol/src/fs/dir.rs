@@ -2,14 +2,15 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use rustix::fs::{AtFlags, Mode, OFlags, RawMode, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::beneath::{READ_DIR, READ_FILE, explain, not_regular, open_name};
 use super::failed;
-use super::meta::{Entry, Kind, Meta, Mtime};
+use super::meta::{Entry, Kind, Meta};
 use crate::display::Escaped;
 use crate::error::{Error, Result, Status};
 use crate::path::{RemotePath, check_name, is_staging_name};
@@ -22,30 +23,60 @@ pub const MAX_ENTRIES: usize = 1_000_000;
 /// Every method takes one name, never a path, and never follows a symbolic link.
 #[derive(Debug, Clone)]
 pub struct Dir {
-    fd: Arc<OwnedFd>,
+    held: Arc<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    fd: OwnedFd,
     path: RemotePath,
+    /// Smaller than that of every directory that was opened later.
+    turn: u64,
+    /// The first failure of a syncfs(2) through `fd`.
+    lost: OnceLock<Errno>,
 }
 
 impl Dir {
     /// A directory opened with [`READ_DIR`]; `path` is for messages.
     pub(super) fn new(fd: OwnedFd, path: RemotePath) -> Dir {
-        Dir { fd: Arc::new(fd), path }
+        static OPENED: AtomicU64 = AtomicU64::new(0);
+        let turn = OPENED.fetch_add(1, Ordering::Relaxed);
+        Dir { held: Arc::new(Held { fd, path, turn, lost: OnceLock::new() }) }
     }
 
     /// Where the directory was found, beneath the root.
     pub fn path(&self) -> &RemotePath {
-        &self.path
+        &self.held.path
     }
 
     /// Metadata of the directory itself.
     pub fn meta(&self) -> Result<Meta> {
-        Meta::of(&self.fd)
+        Meta::of(&self.held.fd)
+    }
+
+    /// True where both are clones of one value, and so one descriptor.
+    pub(super) fn is(&self, other: &Dir) -> bool {
+        Arc::ptr_eq(&self.held, &other.held)
+    }
+
+    /// True where this descriptor is the older one.
+    pub(super) fn is_older_than(&self, other: &Dir) -> bool {
+        self.held.turn < other.held.turn
+    }
+
+    /// syncfs(2) through this descriptor; after a failure it never succeeds again. The kernel tells a descriptor once
+    /// that a write was lost, and it may be one of the next batch, which is written while this one is synced.
+    pub(super) fn sync_file_system(&self) -> Result<(), Errno> {
+        match self.held.lost.get() {
+            Some(errno) => Err(*errno),
+            None => syncfs(&self.held.fd).map_err(|errno| *self.held.lost.get_or_init(|| errno)),
+        }
     }
 
     /// What stands under `name`; `None` where nothing does.
     pub fn lookup(&self, name: &[u8]) -> Result<Option<Meta>> {
         check_name(name)?;
-        match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+        match rustix::fs::statat(&self.held.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(Meta::from_stat(&stat))),
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(failed("stat", self.shown(name), errno)),
@@ -60,7 +91,7 @@ impl Dir {
 
     /// Opens a directory in this one.
     pub fn dir(&self, name: &[u8]) -> Result<Dir> {
-        let path = self.path.join(name)?;
+        let path = self.held.path.join(name)?;
         Ok(Dir::new(self.open(name, READ_DIR)?, path))
     }
 
@@ -68,7 +99,7 @@ impl Dir {
     /// Durable only after [`Dir::sync`].
     pub fn make_dir(&self, name: &[u8]) -> Result<bool> {
         check_name(name)?;
-        match rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(0o777)) {
+        match rustix::fs::mkdirat(&self.held.fd, name, Mode::from_raw_mode(0o777)) {
             Ok(()) => Ok(true),
             Err(Errno::EXIST) => Ok(false),
             Err(errno) => Err(failed("make directory", self.shown(name), errno)),
@@ -97,7 +128,10 @@ impl Dir {
             if names.len() == cap {
                 return Err(Error::local(
                     Status::Limit,
-                    format!("'{}' has more than {cap} entries; name a part of it or split it up", self.path),
+                    format!(
+                        "'{}' has more than {cap} entries; name a part of it or split it up",
+                        self.held.path
+                    ),
                 ));
             }
             names.push(name);
@@ -107,7 +141,7 @@ impl Dir {
         names.dedup();
         let mut entries = Vec::with_capacity(names.len());
         for name in names {
-            match rustix::fs::statat(&self.fd, &name, AtFlags::SYMLINK_NOFOLLOW) {
+            match rustix::fs::statat(&self.held.fd, &name, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(stat) => entries.push(Entry { meta: Meta::from_stat(&stat), name }),
                 Err(Errno::NOENT) => {}
                 Err(errno) => return Err(failed("stat", self.shown(&name), errno)),
@@ -116,26 +150,15 @@ impl Dir {
         Ok(entries)
     }
 
-    /// Sets permission bits (`mode & 0o777`) and modification time of the directory itself.
-    pub fn set_meta(&self, mode: Option<u32>, mtime: Option<Mtime>) -> Result<()> {
-        if let Some(mode) = mode {
-            set_mode(&self.fd, mode).map_err(|errno| failed("set the mode of", &self.path, errno))?;
-        }
-        if let Some(mtime) = mtime {
-            set_mtime(&self.fd, mtime, || self.path.to_string())?;
-        }
-        Ok(())
-    }
-
     /// Makes names that were added, renamed or removed here survive a power cut.
     pub fn sync(&self) -> Result<()> {
-        rustix::fs::fsync(&self.fd).map_err(|errno| failed("sync directory", &self.path, errno))
+        rustix::fs::fsync(&self.held.fd).map_err(|errno| failed("sync directory", &self.held.path, errno))
     }
 
     /// All names with staging files, without `.` and `..`, in no order.
     pub(super) fn names(&self) -> Result<impl Iterator<Item = Result<Vec<u8>>>> {
-        let list = move |errno| failed("list", &self.path, errno);
-        let entries = rustix::fs::Dir::read_from(&self.fd).map_err(list)?;
+        let list = move |errno| failed("list", &self.held.path, errno);
+        let entries = rustix::fs::Dir::read_from(&self.held.fd).map_err(list)?;
         Ok(entries.filter_map(move |entry| match entry {
             Ok(entry) => {
                 let name = entry.file_name().to_bytes();
@@ -147,10 +170,10 @@ impl Dir {
 
     /// The path of `name` in this directory, for messages.
     pub(super) fn shown(&self, name: &[u8]) -> String {
-        if self.path.is_root() {
+        if self.held.path.is_root() {
             return Escaped::new(name).to_string();
         }
-        format!("{}/{}", self.path, Escaped::new(name))
+        format!("{}/{}", self.held.path, Escaped::new(name))
     }
 
     fn open(&self, name: &[u8], flags: OFlags) -> Result<OwnedFd> {
@@ -161,8 +184,13 @@ impl Dir {
 
 impl AsFd for Dir {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.held.fd.as_fd()
     }
+}
+
+fn syncfs(fd: &OwnedFd) -> Result<(), Errno> {
+    fail::fail_point!("fs::syncfs", |_| Err(Errno::IO));
+    rustix::fs::syncfs(fd)
 }
 
 /// The file behind `fd`, if it is a regular one.
@@ -187,24 +215,10 @@ pub(super) fn link_target(fd: OwnedFd, shown: impl Fn() -> String) -> Result<Vec
     }
 }
 
-/// fchmod(2) with the permission bits only: never setuid, setgid or sticky.
-pub(super) fn set_mode(file: &impl AsFd, mode: u32) -> Result<(), Errno> {
-    rustix::fs::fchmod(file, Mode::from_raw_mode(RawMode::from(mode & 0o777)))
-}
-
-/// Sets the modification time and leaves the access time.
-pub(super) fn set_mtime(file: &impl AsFd, mtime: Mtime, shown: impl Fn() -> String) -> Result<()> {
-    let times = Timestamps {
-        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-        last_modification: mtime.timespec()?,
-    };
-    rustix::fs::futimens(file, &times).map_err(|errno| failed("set the time of", shown(), errno))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fs::Root;
+    use crate::fs::{Mtime, Root};
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
 

@@ -151,7 +151,8 @@ fn removal_takes_links_and_leaves_their_targets() {
     assert_eq!(canary(temp.path()), before);
 }
 
-/// `root/x` alternates between a directory and a link to the outside while everything is tried on `x/…`.
+/// `root/x` alternates between a directory and a link to the outside while everything is tried on `x/…`, and `root/z`
+/// between a file and a link to one outside.
 #[test]
 fn a_directory_swapped_for_a_link_never_leads_outside() {
     let rounds = if std::env::var_os("FT_SOAK").is_some() { 100_000 } else { 2_000 };
@@ -168,6 +169,8 @@ fn swap_while_working(target: &str, stepwise: bool, rounds: u64) {
     let target = if target == "absolute" { temp.path().join("outside") } else { target.into() };
     symlink(target, at.join("y")).unwrap();
     std::fs::rename(at.join("d"), at.join("x")).unwrap();
+    std::fs::write(at.join("z"), "root").unwrap();
+    symlink("../outside/f", at.join("w")).unwrap();
     let before = canary(temp.path());
     let root = if stepwise { Root::open_stepwise(&at).unwrap() } else { Root::open(&at).unwrap() };
     let (stop, swaps) = (AtomicBool::new(false), AtomicU64::new(0));
@@ -175,13 +178,20 @@ fn swap_while_working(target: &str, stepwise: bool, rounds: u64) {
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
                 renameat_with(CWD, at.join("x"), CWD, at.join("y"), RenameFlags::EXCHANGE).unwrap();
+                // Fails while `z` is moved away.
+                let _ = renameat_with(CWD, at.join("z"), CWD, at.join("w"), RenameFlags::EXCHANGE);
                 swaps.fetch_add(1, Ordering::Relaxed);
             }
         });
         while swaps.load(Ordering::Relaxed) == 0 {
             std::thread::yield_now();
         }
-        let done = std::panic::catch_unwind(|| (0..rounds).for_each(|_| one_of_each(&root)));
+        let done = std::panic::catch_unwind(|| {
+            (0..rounds).for_each(|_| {
+                one_of_each(&root);
+                one_of_each_of_a_tree(&root);
+            })
+        });
         stop.store(true, Ordering::Relaxed);
         done.unwrap();
     });
@@ -219,5 +229,40 @@ fn one_of_each(root: &Root) {
     }
     if let Ok(dir) = root.dir(&path("x/sub"), Links::Refuse) {
         let _ = put(&dir, b"f");
+    }
+}
+
+fn one_of_each_of_a_tree(root: &Root) {
+    for names in [None, Some(Names::new(vec![path("x/f"), path("x/sub"), path("z/f")]))] {
+        walk_sees_no_outside(Walk::new(root.clone(), Filter::default(), names));
+    }
+    if let Ok(root) = root.beneath(&path("x"), Links::Refuse) {
+        walk_sees_no_outside(Walk::new(root, Filter::default(), None));
+    }
+    let top = root.dir(&RemotePath::root(), Links::Refuse).unwrap();
+    let time = Some(Mtime { secs: 2, nanos: 2 });
+    let _ = top.set_file_meta(b"z", Some(0o640), time);
+    let _ = top.set_file_meta(b"z", Some(0o600), None);
+    let _ = top.set_link_time(b"z", Mtime { secs: 3, nanos: 3 });
+    let _ = top.keep_aside(b"z", &top, b"kept", false);
+    let _ = top.keep_aside(b"kept", &top, b"moved", true);
+    if top.keep_aside(b"z", &top, b"away", true).is_ok() {
+        root.rename(&path("away"), &path("z"), true).unwrap();
+    }
+    let Ok(dir) = root.dir(&path("x"), Links::Refuse) else { return };
+    let _lock = dir.lock().unwrap();
+    let file = Closed::write(&dir, b"root", 0o644, time).unwrap();
+    let committed = commit_all(vec![Complete::Closed { file, target: b"f".to_vec(), replace: true }]);
+    assert!(committed.iter().all(Result::is_ok));
+    let _ = dir.keep_aside(b"f", &top, b"kept", false);
+    let _ = top.keep_aside(b"kept", &dir, b"h", true);
+}
+
+fn walk_sees_no_outside(walk: Walk) {
+    for visit in walk {
+        if let Visit::Found(found) = visit {
+            assert_ne!(found.path.file_name(), Some(&b"canary"[..]));
+            assert_ne!(found.meta.mode, 0o604, "{}", found.path);
+        }
     }
 }

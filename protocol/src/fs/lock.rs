@@ -1,16 +1,18 @@
 //! Staging files in use are locked with flock(2), which the kernel lets go when their process ends. Whoever
-//! removes one does it while holding its lock.
+//! removes one does it while holding its lock. Whole directories are locked in the same way, one run at a time.
 
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, FlockOperation, OFlags};
 use rustix::io::Errno;
 
-use super::beneath::open_name;
+use super::beneath::{READ_DIR, open_name};
 use super::dir::Dir;
+use super::failed;
 use super::meta::{Kind, Meta, Mtime};
+use crate::error::{Error, Status};
 use crate::path::is_staging_name;
 
 /// What became of a name that looks like a staging file.
@@ -34,6 +36,38 @@ impl Dir {
         let old: Vec<Vec<u8>> = names.flatten().filter(|name| is_staging_name(name)).collect();
         let cleared = old.iter().map(|name| clear_staging(self.as_fd(), name, older_than));
         cleared.filter(|outcome| *outcome == Ok(Cleared::Gone)).count() as u64
+    }
+}
+
+/// A directory that one run has for itself, until this is dropped or the process ends, however it ends.
+#[derive(Debug)]
+pub struct DirLock {
+    _dir: OwnedFd,
+}
+
+impl Dir {
+    /// Locks this directory against other runs; nobody is kept from using it otherwise. A file system without locks
+    /// grants it to everyone.
+    ///
+    /// # Errors
+    /// [`Status::Busy`] at once where another run has it.
+    pub fn lock(&self) -> Result<DirLock, Error> {
+        // A description of its own: two locks through one would be one lock.
+        let dir = open_name(self.as_fd(), b".", READ_DIR)
+            .map_err(|errno| failed("open directory", self.path(), errno))?;
+        match rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => {
+                let what = match self.path().is_root() {
+                    true => "this directory".to_owned(),
+                    false => format!("'{}'", self.path()),
+                };
+                Err(Error::local(
+                    Status::Busy,
+                    format!("another run works on {what}; wait for it or stop it"),
+                ))
+            }
+            _ => Ok(DirLock { _dir: dir }),
+        }
     }
 }
 

@@ -9,26 +9,44 @@
 //! - `beneath`: opening a path beneath a descriptor, with openat2(2) or component by component
 //! - `root`: operations on a [`crate::RemotePath`] ([`Root`])
 //! - `dir`: operations on one name in a held directory ([`Dir`])
+//! - `filter`: what a tree leaves out ([`Filter`]) · `names`: what it is limited to ([`Names`])
+//! - `walk`: a tree, depth-first and in order ([`Walk`]) · `listing`: the names of one directory of it
 //! - `remove`: recursive removal that never follows a link
-//! - `lock`: which staging files are in use, and sweeping the others
+//! - `lock`: which staging files are in use, and sweeping the others; one run at a time ([`DirLock`])
 //! - `staged`: a file under construction ([`Staged`])
-//! - `commit`: from complete to visible and durable ([`Staged::commit`], [`commit_all`])
+//! - `closed`: a small complete file that needs no descriptor ([`Closed`])
+//! - `commit`: from complete to visible and durable ([`Staged::commit`]) · `batch`: many at once ([`commit_all`])
+//! - `attributes`: mode and time of what is there · `backup`: what would be overwritten is kept
 
+mod attributes;
+mod backup;
+mod batch;
 mod beneath;
+mod closed;
 mod commit;
 mod dir;
+mod filter;
+mod listing;
 mod lock;
 mod meta;
+mod names;
 mod remove;
 mod root;
 mod staged;
+mod walk;
 
 #[cfg(test)]
+mod batch_tests;
+#[cfg(test)]
 mod escape_tests;
+#[cfg(test)]
+mod filter_tests;
 #[cfg(test)]
 mod root_tests;
 #[cfg(test)]
 mod staged_tests;
+#[cfg(test)]
+mod walk_tests;
 
 use std::fmt;
 
@@ -36,13 +54,19 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Status};
 
+pub use batch::{Complete, commit_all};
 pub use beneath::Links;
-pub use commit::{Commit, CommitOptions, Committed, ModeRule, commit_all};
+pub use closed::Closed;
+pub use commit::{Commit, CommitOptions, Committed, ModeRule};
 pub use dir::{Dir, MAX_ENTRIES};
+pub use filter::{Filter, MAX_FILTER, MAX_RULES, Rule};
+pub use lock::DirLock;
 pub use meta::{Entry, Kind, Meta, Mtime};
+pub use names::{MAX_NAMES_BYTES, Names};
 pub use remove::MAX_LEVELS;
 pub use root::Root;
 pub use staged::Staged;
+pub use walk::{Found, Visit, Walk};
 
 /// True where every byte is zero, so that a writer may leave a hole instead. The commit's `len` extends a
 /// file that ends in a hole.

@@ -44,6 +44,14 @@ pub(super) fn entry(dir: &Dir, name: &[u8], recursive: bool) -> Result<u64> {
     Ok(removal.removed)
 }
 
+impl Dir {
+    /// Removes one name: a file, a link, or a directory that holds nothing but staging files that are not in use.
+    /// Durable only after [`Dir::sync`].
+    pub fn remove(&self, name: &[u8]) -> Result<()> {
+        entry(self, name, false).map(drop)
+    }
+}
+
 struct Removal<'a> {
     dir: &'a Dir,
     recursive: bool,

@@ -1,7 +1,7 @@
 //! A held root and operations on paths beneath it.
 
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, OFlags, RenameFlags};
@@ -29,7 +29,7 @@ impl Root {
         Root::open_with(path, Walker::probe)
     }
 
-    fn open_with(path: &Path, walker: impl Fn(std::os::fd::BorrowedFd<'_>) -> Walker) -> Result<Root> {
+    fn open_with(path: &Path, walker: impl Fn(BorrowedFd<'_>) -> Walker) -> Result<Root> {
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         let fd = rustix::fs::open(path, READ_DIR, rustix::fs::Mode::empty()).map_err(|errno| {
             let shown = Escaped::new(path.as_os_str().as_encoded_bytes()).to_string();
@@ -50,12 +50,15 @@ impl Root {
         regular(self.at(path, READ_FILE, links)?, || path.to_string())
     }
 
-    /// Holds a directory beneath.
+    /// Holds a directory beneath. The root too is opened anew: of writes that were lost the kernel tells each
+    /// descriptor once ([`Dir::sync_all`]), so operations do not share one.
     pub fn dir(&self, path: &RemotePath, links: Links) -> Result<Dir> {
-        if path.is_root() {
-            return Ok(self.dir.clone());
-        }
         Ok(Dir::new(self.at(path, READ_DIR, links)?, path.clone()))
+    }
+
+    /// This directory as a root of its own: paths are beneath it from now on, whatever it is renamed to.
+    pub fn beneath(&self, path: &RemotePath, links: Links) -> Result<Root> {
+        Ok(Root { dir: Dir::new(self.at(path, READ_DIR, links)?, RemotePath::root()), walker: self.walker })
     }
 
     /// Metadata; with [`Links::Refuse`] a link in last place is described itself.
@@ -159,6 +162,11 @@ impl Root {
         from_dir.sync()
     }
 
+    /// A descriptor for looking names up in a directory; needs no right to list it.
+    pub(super) fn hold(&self, path: &RemotePath) -> Result<OwnedFd> {
+        self.at(path, HOLD, Links::Refuse)
+    }
+
     fn at(&self, path: &RemotePath, flags: OFlags, links: Links) -> Result<OwnedFd> {
         self.walker.open(self.dir.as_fd(), path, flags, links)
     }
@@ -187,6 +195,12 @@ pub(super) fn link_new(from_dir: &Dir, from: &[u8], to_dir: &Dir, to: &[u8]) -> 
         Err(Errno::PERM) => Err(Errno::INVAL),
         Err(errno) => Err(errno),
         Ok(()) => rustix::fs::unlinkat(from_dir, from, AtFlags::empty()),
+    }
+}
+
+impl AsFd for Root {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
     }
 }
 

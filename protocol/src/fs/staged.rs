@@ -1,5 +1,6 @@
 //! A file under construction: invisible to every verb until it is committed, gone or resumable if it is not.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
@@ -7,7 +8,8 @@ use std::os::unix::fs::FileExt;
 use rustix::fs::{AtFlags, Mode, OFlags, openat};
 use rustix::io::Errno;
 
-use super::dir::{Dir, set_mode};
+use super::attributes::set_mode;
+use super::dir::Dir;
 use super::failed;
 use super::lock::{is_named, try_lock};
 use super::meta::{Kind, Meta};
@@ -145,12 +147,20 @@ impl Drop for Staged {
     }
 }
 
-/// A fresh staging name.
+/// A fresh staging name. A tree takes thousands, so the kernel is asked for the bits of many at once.
 pub(super) fn random_name() -> Result<String> {
-    let mut bits = [0; 16];
-    getrandom::fill(&mut bits)
-        .map_err(|error| Error::local(Status::Failed, format!("no random numbers: {error}")))?;
-    Ok(staging_name(bits))
+    thread_local! {
+        static BITS: RefCell<Vec<[u8; 16]>> = const { RefCell::new(Vec::new()) };
+    }
+    BITS.with_borrow_mut(|stock| {
+        if stock.is_empty() {
+            let mut fresh = [[0; 16]; 16];
+            getrandom::fill(fresh.as_flattened_mut())
+                .map_err(|error| Error::local(Status::Failed, format!("no random numbers: {error}")))?;
+            stock.extend_from_slice(&fresh);
+        }
+        Ok(staging_name(stock.pop().unwrap_or_default()))
+    })
 }
 
 /// Metadata, if nobody else can have prepared this file: regular, our own, without a second name. A file

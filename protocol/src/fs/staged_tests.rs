@@ -39,7 +39,7 @@ fn leftovers(at: &Path) -> usize {
 }
 
 fn age(dir: &Dir, file: &impl std::os::fd::AsFd) {
-    dir::set_mtime(file, Mtime { secs: 1_000_000, nanos: 0 }, || dir.path().to_string()).unwrap();
+    attributes::set_mtime(file, Mtime { secs: 1_000_000, nanos: 0 }, || dir.path().to_string()).unwrap();
 }
 
 #[test]
@@ -228,10 +228,9 @@ fn a_batch_gives_each_file_its_own_result() {
     let temp = tempfile::tempdir().unwrap();
     std::fs::create_dir(temp.path().join("d")).unwrap();
     let (top, sub) = (held(temp.path()), held(&temp.path().join("d")));
-    let one = |dir: &Dir, name: &[u8]| Commit {
-        staged: staged(dir, b"text"),
-        target: name.to_vec(),
-        how: CommitOptions { replace: false, ..options(4) },
+    let one = |dir: &Dir, name: &[u8]| {
+        let how = CommitOptions { replace: false, ..options(4) };
+        Complete::Open(Commit { staged: staged(dir, b"text"), target: name.to_vec(), how })
     };
     let batch = vec![one(&top, b"a"), one(&top, b"d"), one(&sub, b"b"), one(&top, b"a"), one(&sub, b"c")];
     let statuses: Vec<Status> = commit_all(batch)

@@ -14,12 +14,18 @@ use super::sink::{Sink, copy_block, write_block};
 use super::{FileInfo, MAX_HAVE, Meter, Throttle, interrupted};
 use crate::digest::{Algorithm, Hash, Lanes, blocks_of};
 use crate::error::{Error, Result, Status};
-use crate::wire::frame::HAVE_CAP;
+use crate::fs::{Commit, Meta};
 use crate::wire::message::{Accept, Again, Block, Done, Keep};
 use crate::wire::{BLOCK_LEN, Message, Sender};
 
-pub(super) struct Landing {
+/// Digests are sent as they are computed, so many at a time: a quarter of a second of reading.
+const HAVE_RUN: u64 = 256;
+
+/// One file that is arriving.
+pub(crate) struct Landing {
     op: u32,
+    /// Its number within the operation.
+    file: u32,
     info: FileInfo,
     sink: Sink,
     algorithm: Algorithm,
@@ -28,6 +34,8 @@ pub(super) struct Landing {
     order: Order,
     /// Digests of the blocks that were here before.
     had: Vec<Hash>,
+    /// Compute the plain digest of the file too.
+    named: bool,
     namer: Option<Namer>,
     known: Option<Hash>,
     meter: Arc<Meter>,
@@ -39,21 +47,21 @@ pub(super) struct Landing {
     /// The block that said that it is the last.
     last: Option<u64>,
     kept: u64,
+    /// Leading blocks that are kept and still only where they stand: a file that proves equal is not written again.
+    uncopied: u64,
+    done: Option<Done>,
 }
 
 impl Landing {
-    pub(super) fn run(
-        op: u32,
-        job: ReceiveJob,
-        tx: Sender,
-        queue: mpsc::Receiver<Arrived>,
-    ) -> Result<Received> {
+    /// Prepares for the content of file `file` of operation `op`.
+    pub(crate) fn new(op: u32, file: u32, job: ReceiveJob, tx: Sender) -> Self {
         let total = job.info.size.map(blocks_of);
         let alone = total.is_some_and(|total| total <= 1);
         let needs_whole = job.whole || job.algorithm == Algorithm::Sha256;
-        let needs_namer = needs_whole && !alone && matches!(job.sink, Sink::File { .. });
-        let landing = Landing {
+        Landing {
             op,
+            file,
+            named: needs_whole && !alone && matches!(job.sink, Sink::File { .. }),
             info: job.info,
             sink: job.sink,
             algorithm: job.algorithm,
@@ -61,7 +69,7 @@ impl Landing {
             tx,
             order: Order::new(job.algorithm, total),
             had: Vec::new(),
-            namer: if needs_namer { Some(Namer::spawn(job.algorithm)?) } else { None },
+            namer: None,
             known: job.known.filter(|_| job.whole),
             meter: job.meter,
             throttle: Throttle::new(job.rate),
@@ -69,80 +77,98 @@ impl Landing {
             landed: 0,
             last: None,
             kept: 0,
-        };
-        landing.land(queue)
-    }
-
-    fn land(mut self, mut queue: mpsc::Receiver<Arrived>) -> Result<Received> {
-        let landed = self.take_all(&mut queue).and_then(|done| {
-            let _busy = self.tx.activity().busy();
-            let proven = self.compare(&done)?;
-            Ok((done, proven))
-        });
-        match landed {
-            Ok((done, proven)) => self.commit(&done, proven),
-            Err(error) => {
-                if let (Status::Mismatch | Status::Changed, Sink::File { staged, .. }) =
-                    (error.status(), self.sink)
-                {
-                    staged.discard();
-                }
-                Err(error)
-            }
+            uncopied: 0,
+            done: None,
         }
     }
 
-    fn take_all(&mut self, queue: &mut mpsc::Receiver<Arrived>) -> Result<Done> {
-        if let Some(size) = self.info.size.filter(|size| blocks_of(*size) > 1) {
-            self.offer_what_is_here(size)?;
-        }
-        let mut done: Option<Done> = None;
-        loop {
-            match done {
-                Some(done) if self.order.is_complete() => {
-                    if self.info.size.is_none() && done.size != self.landed {
-                        return Err(Error::protocol("DONE names another size than arrived"));
-                    }
-                    return Ok(done);
+    /// Receives the whole file from a queue, and puts it in its place.
+    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Arrived>) -> Result<Received> {
+        let taken = self.take_all(&mut queue);
+        let tx = self.tx.clone();
+        let _busy = tx.activity().busy();
+        match taken {
+            Ok(()) => match self.finish()? {
+                (received, None) => Ok(received),
+                (received, Some(Commit { staged, target, how })) => {
+                    let replaced = staged.commit(&target, &how)?.replaced;
+                    Ok(Received { replaced, ..received })
                 }
-                _ => {}
-            }
-            match queue.blocking_recv().ok_or_else(interrupted)? {
-                Arrived::Block(block, data) => self.block(&block, data)?,
-                Arrived::Keep(keep) if done.is_none() => self.keep(&keep)?,
-                Arrived::Done(last) if done.is_none() => {
-                    if self.info.size.is_some_and(|size| size != last.size) {
-                        return Err(Error::protocol("DONE names another size than FILE"));
-                    }
-                    if self.algorithm != Algorithm::Sha256 && !last.whole.is_empty() {
-                        return Err(Error::protocol("DONE with a SHA-256 that nobody asked for"));
-                    }
-                    self.order.end_at(blocks_of(last.size))?;
-                    done = Some(last);
-                }
-                Arrived::Withdrawn => {
-                    return Err(Error::local(Status::Changed, "the file changed while it was read"));
-                }
-                _ => return Err(Error::protocol("a message after DONE")),
-            }
+            },
+            Err(error) => Err(self.give_up(error)),
         }
     }
 
-    /// Hashes what an earlier attempt left, and tells the sender.
-    fn offer_what_is_here(&mut self, size: u64) -> Result<()> {
-        match &self.sink {
+    fn take_all(&mut self, queue: &mut mpsc::Receiver<Arrived>) -> Result<()> {
+        self.offer_what_is_here(MAX_HAVE)?;
+        while !self.is_complete() {
+            self.take(queue.blocking_recv().ok_or_else(interrupted)?)?;
+        }
+        Ok(())
+    }
+
+    /// One message of the sender about this file.
+    pub(crate) fn take(&mut self, arrived: Arrived) -> Result<()> {
+        match arrived {
+            Arrived::Block(block, data) => self.block(&block, data),
+            Arrived::Keep(keep) if self.done.is_none() => self.keep(&keep),
+            Arrived::Done(done) if self.done.is_none() => {
+                if self.info.size.is_some_and(|size| size != done.size) {
+                    return Err(Error::protocol("DONE names another size than FILE"));
+                }
+                if self.algorithm != Algorithm::Sha256 && !done.whole.is_empty() {
+                    return Err(Error::protocol("DONE with a SHA-256 that nobody asked for"));
+                }
+                self.order.end_at(blocks_of(done.size))?;
+                self.done = Some(done);
+                Ok(())
+            }
+            Arrived::Withdrawn => Err(Error::local(Status::Changed, "the file changed while it was read")),
+            _ => Err(Error::protocol("a message after DONE")),
+        }
+    }
+
+    /// Whether everything is here that the sender has.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.done.is_some() && self.order.is_complete()
+    }
+
+    /// The error, where nothing that came is of use to a later attempt without what came.
+    pub(crate) fn give_up(self, error: Error) -> Error {
+        if let (Status::Mismatch | Status::Changed, Sink::File { staged, .. }) = (error.status(), self.sink) {
+            staged.discard();
+        }
+        error
+    }
+
+    /// Hashes what is here of the file already, and tells the sender, who waits for it where there is more than
+    /// one block. At most so many blocks; gives how many.
+    pub(crate) fn offer_what_is_here(&mut self, most: u64) -> Result<u64> {
+        let Some(size) = self.info.size.filter(|size| blocks_of(*size) > 1) else { return Ok(0) };
+        let blocks = match &self.sink {
             Sink::Stream(stream) => {
                 self.had = stream.digests();
-                self.had.truncate(usize::try_from(blocks_of(size).min(MAX_HAVE)).unwrap_or(usize::MAX));
+                self.had.truncate(usize::try_from(blocks_of(size).min(most)).unwrap_or(usize::MAX));
+                self.had.len() as u64
             }
             Sink::File { staged, standing, .. } => {
-                let (file, len) = match standing {
-                    Some(standing) => (standing, size),
-                    None => (staged.file(), staged.kept_len().min(size)),
-                };
-                let whole_blocks = if len == size { blocks_of(size) } else { len / BLOCK_LEN as u64 };
-                let mut buffer = vec![0; BLOCK_LEN];
-                for number in 0..whole_blocks.min(MAX_HAVE) {
+                let standing =
+                    standing.as_ref().map_or(Ok(0), |file| Meta::of(file).map(|meta| meta.size))?;
+                blocks_within(standing, size).max(blocks_within(staged.kept_len(), size)).min(most)
+            }
+        };
+        self.tx.blocking_send(self.op, Accept { file: self.file, have: blocks })?;
+        let mut buffer = vec![0; BLOCK_LEN];
+        let mut begin = 0;
+        while begin < blocks {
+            let end = blocks.min(begin + HAVE_RUN);
+            if let Sink::File { staged, standing, .. } = &self.sink {
+                for number in begin..end {
+                    // What an earlier attempt left goes before what stands under the name.
+                    let file = match standing {
+                        Some(standing) if number >= blocks_within(staged.kept_len(), size) => standing,
+                        _ => staged.file(),
+                    };
                     let data = read_at(file, number, block_len(size, number), &mut buffer)?;
                     self.had.push(self.algorithm.block(&self.lanes, data, false));
                     self.tx.activity().moved();
@@ -151,13 +177,12 @@ impl Landing {
                     }
                 }
             }
-        }
-        self.tx.blocking_send(self.op, Accept { file: 0, have: self.had.len() as u64 })?;
-        for digests in self.had.chunks(HAVE_CAP as usize / self.algorithm.digest_len()) {
-            let bytes: Vec<u8> = digests.iter().flat_map(|digest| digest.as_bytes()).copied().collect();
+            let run = self.had.get(begin as usize..end as usize).unwrap_or_default();
+            let bytes: Vec<u8> = run.iter().flat_map(|digest| digest.as_bytes()).copied().collect();
             self.tx.blocking_send(self.op, Message::Have(Bytes::from(bytes)))?;
+            begin = end;
         }
-        Ok(())
+        Ok(blocks)
     }
 
     fn block(&mut self, block: &Block, data: Bytes) -> Result<()> {
@@ -185,19 +210,23 @@ impl Landing {
         if digest.as_bytes() != block.digest {
             tracing::warn!(block = number, "a block arrived damaged and is asked for again");
             self.order.damaged(number)?;
-            return self.tx.blocking_send(self.op, Again { file: 0, block: number });
+            return self.tx.blocking_send(self.op, Again { file: self.file, block: number });
         }
         let len = data.len() as u64;
+        self.copy_all()?;
         match &self.sink {
             Sink::Stream(stream) => {
                 if number > self.order.contiguous() {
                     self.order.postponed(number);
-                    return self.tx.blocking_send(self.op, Again { file: 0, block: number });
+                    return self.tx.blocking_send(self.op, Again { file: self.file, block: number });
                 }
                 stream.write(number, digest, data.clone())?;
             }
             Sink::File { staged, .. } => {
                 write_block(staged.file(), staged.kept_len(), number, &data)?;
+                if self.named && self.namer.is_none() {
+                    self.namer = Some(Namer::spawn(self.algorithm)?);
+                }
                 if let Some(namer) = &mut self.namer {
                     // What was kept or landed out of order is read back from the file.
                     namer.catch_up(staged.file(), self.order.contiguous(), u64::MAX)?;
@@ -221,24 +250,56 @@ impl Landing {
             let digest = digest
                 .ok_or_else(|| Error::protocol(format!("KEEP of block {number}, which is not here")))?;
             let len = block_len(size, number);
-            if let Sink::File { staged, standing: Some(standing), .. } = &self.sink {
-                let data = copy_block(standing, staged.file(), number, len)?;
-                if self.algorithm.block(&self.lanes, &data, false) != digest {
-                    return Err(Error::local(Status::Changed, "the existing file changed meanwhile"));
+            if let Sink::File { staged, standing: Some(_), .. } = &self.sink
+                && number >= blocks_within(staged.kept_len(), size)
+            {
+                if self.arrived == 0 && number == self.uncopied {
+                    self.uncopied += 1;
+                } else {
+                    self.copy(number, len, digest)?;
                 }
             }
             self.order.landed(number, digest);
             self.meter.keep(len as u64);
             self.kept += len as u64;
         }
-        if let (Some(namer), Sink::File { staged, .. }) = (&mut self.namer, &self.sink) {
-            namer.catch_up(staged.file(), self.order.contiguous(), size)?;
+        if self.named && self.namer.is_none() {
+            self.namer = Some(Namer::spawn(self.algorithm)?);
+        }
+        if let (Some(namer), Sink::File { staged, standing, .. }) = (&mut self.namer, &self.sink) {
+            let file = standing.as_ref().filter(|_| self.uncopied > 0).unwrap_or(staged.file());
+            namer.catch_up(file, self.order.contiguous(), size)?;
+        }
+        Ok(())
+    }
+
+    /// Copies a kept block from where it stands.
+    fn copy(&self, number: u64, len: usize, digest: Hash) -> Result<()> {
+        let Sink::File { staged, standing: Some(standing), .. } = &self.sink else { return Ok(()) };
+        let data = copy_block(standing, staged.file(), number, len)?;
+        if self.algorithm.block(&self.lanes, &data, false) != digest {
+            return Err(Error::local(Status::Changed, "the existing file changed meanwhile"));
+        }
+        Ok(())
+    }
+
+    /// Copies what was left where it stands, now that the file will be written.
+    fn copy_all(&mut self) -> Result<()> {
+        let size = self.info.size.unwrap_or(0);
+        for number in 0..std::mem::take(&mut self.uncopied) {
+            let digest = usize::try_from(number).ok().and_then(|number| self.had.get(number)).copied();
+            let digest = digest.ok_or_else(interrupted)?;
+            self.copy(number, block_len(size, number), digest)?;
+            self.tx.activity().moved();
         }
         Ok(())
     }
 
     /// Proof, then plain digest, then what the sender remembered.
     fn compare(&mut self, done: &Done) -> Result<Proven> {
+        if self.info.size.is_none() && done.size != self.landed {
+            return Err(Error::protocol("DONE names another size than arrived"));
+        }
         let order = std::mem::replace(&mut self.order, Order::new(self.algorithm, None));
         let blocks = order.contiguous();
         let proof = order.proof();
@@ -268,9 +329,17 @@ impl Landing {
         Ok(Proven { proof, whole })
     }
 
-    fn commit(self, done: &Done, proven: Proven) -> Result<Received> {
-        let _busy = self.tx.activity().busy();
-        let mut received = Received {
+    /// Compares everything. Gives what is to be committed, or nothing where the file stood here already.
+    pub(crate) fn finish(mut self) -> Result<(Received, Option<Commit>)> {
+        let proven = match self.done.take() {
+            Some(done) => self.compare(&done).map(|proven| (done, proven)),
+            None => Err(interrupted()),
+        };
+        let (done, proven) = match proven {
+            Ok(proven) => proven,
+            Err(error) => return Err(self.give_up(error)),
+        };
+        let received = Received {
             size: done.size,
             proof: proven.proof,
             whole: proven.whole,
@@ -278,19 +347,25 @@ impl Landing {
             grew: done.grew,
             replaced: false,
         };
-        if let Sink::File { staged, name, mut commit, standing } = self.sink {
-            commit.len = done.size;
-            let stands = match &standing {
-                Some(_) if blocks_of(done.size) > 1 => self.arrived == 0,
-                Some(standing) => stands_already(standing, done.size, self.algorithm, &proven.proof)?,
-                None => false,
-            };
-            // An earlier attempt of this run had come this far and its answer was lost.
-            if !stands {
-                received.replaced = staged.commit(&name, &commit)?.replaced;
+        if self.stands(&done, &proven)? {
+            if let Sink::File { staged, .. } = self.sink {
+                staged.discard();
             }
+            return Ok((received, None));
         }
-        Ok(received)
+        self.copy_all()?;
+        let Sink::File { staged, name, mut commit, .. } = self.sink else { return Ok((received, None)) };
+        commit.len = done.size;
+        Ok((received, Some(Commit { staged, target: name, how: commit })))
+    }
+
+    /// Whether the file stands under its name already, as it is.
+    fn stands(&self, done: &Done, proven: &Proven) -> Result<bool> {
+        let Sink::File { standing: Some(standing), .. } = &self.sink else { return Ok(false) };
+        if blocks_of(done.size) <= 1 {
+            return stands_already(standing, done.size, self.algorithm, &proven.proof);
+        }
+        Ok(self.uncopied == blocks_of(done.size) && Meta::of(standing)?.size == done.size)
     }
 }
 
@@ -315,6 +390,11 @@ fn read_at<'a>(file: &File, block: u64, len: usize, buffer: &'a mut [u8]) -> Res
     file.read_exact_at(room, block * BLOCK_LEN as u64)
         .map_err(|error| Error::io("read what is there already", &error))?;
     Ok(room)
+}
+
+/// Blocks of a file of `size` bytes that are whole in `len` bytes of it.
+fn blocks_within(len: u64, size: u64) -> u64 {
+    if len == size { blocks_of(size) } else { len.min(size) / BLOCK_LEN as u64 }
 }
 
 /// Bytes of block `number` of a file of `size` bytes.

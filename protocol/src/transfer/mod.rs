@@ -16,11 +16,15 @@
 mod landing;
 mod name;
 mod order;
+mod outlet;
 mod reading;
 mod receive;
 mod send;
 mod sink;
 
+use std::fs::File;
+use std::io::ErrorKind;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -29,15 +33,20 @@ pub use receive::{ReceiveJob, Received, receive};
 pub use send::{SendJob, Sent, Source, send};
 pub use sink::{Sink, StreamOut};
 
-use crate::digest::sha256;
+pub(crate) use landing::Landing;
+pub(crate) use name::Namer;
+pub(crate) use outlet::Outlet;
+pub(crate) use receive::{Arrived, damage};
+
+use crate::digest::{Algorithm, Hash, Lanes, Root, blocks_of, sha256};
 use crate::error::{Error, Result, Status};
 use crate::fs::{Meta, Mtime};
 use crate::path::RemotePath;
-use crate::wire::Sender;
-use crate::wire::message::File as FileMessage;
+use crate::wire::message::{Digest, File as FileMessage};
+use crate::wire::{BLOCK_LEN, Sender};
 
 /// Most blocks whose digests a receiver offers: 1 TiB of content, 16 MiB of MD5s at the sender.
-const MAX_HAVE: u64 = 1 << 20;
+pub(crate) const MAX_HAVE: u64 = 1 << 20;
 /// Times that a damaged block is asked for again before the transfer fails.
 const MAX_AGAIN: u32 = 3;
 
@@ -133,18 +142,18 @@ impl Meter {
         self.kept.load(Ordering::Relaxed)
     }
 
-    fn moved(&self, bytes: u64) {
+    pub(crate) fn moved(&self, bytes: u64) {
         self.done.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    fn keep(&self, bytes: u64) {
+    pub(crate) fn keep(&self, bytes: u64) {
         self.kept.fetch_add(bytes, Ordering::Relaxed);
         self.moved(bytes);
     }
 }
 
 /// Tells the blocking half of a transfer that its async half has ended, also where that was dropped.
-struct Abandon(Arc<Meter>);
+pub(crate) struct Abandon(pub(crate) Arc<Meter>);
 
 impl Drop for Abandon {
     fn drop(&mut self) {
@@ -153,20 +162,20 @@ impl Drop for Abandon {
 }
 
 /// Holds a blocking task to a rate.
-struct Throttle {
+pub(crate) struct Throttle {
     rate: Option<u64>,
     start: Instant,
     bytes: u64,
 }
 
 impl Throttle {
-    fn new(rate: Option<u64>) -> Self {
+    pub(crate) fn new(rate: Option<u64>) -> Self {
         Self { rate: rate.filter(|rate| *rate > 0), start: Instant::now(), bytes: 0 }
     }
 
     /// Sleeps until `bytes` more may have passed; returns early when the connection is gone or nobody waits any
     /// more. Nobody else is to blame for this pause, so it counts as progress.
-    fn pass(&mut self, bytes: usize, tx: &Sender, meter: &Meter) {
+    pub(crate) fn pass(&mut self, bytes: usize, tx: &Sender, meter: &Meter) {
         let Some(rate) = self.rate else { return };
         self.bytes += bytes as u64;
         let due = Duration::from_secs_f64(self.bytes as f64 / rate as f64);
@@ -180,12 +189,65 @@ impl Throttle {
     }
 }
 
+/// Tells the other end that work goes on where nothing else is sent for a while.
+pub(crate) struct Pulse {
+    op: u32,
+    tx: Sender,
+    meter: Arc<Meter>,
+    last: Instant,
+}
+
+impl Pulse {
+    pub(crate) fn new(op: u32, tx: Sender, meter: Arc<Meter>) -> Self {
+        Self { op, tx, meter, last: Instant::now() }
+    }
+
+    /// So many bytes of a file were read. DIGEST without a digest says so, once a second. An error where nobody waits
+    /// for it.
+    fn beat(&mut self, size: u64) -> Result<()> {
+        self.tx.activity().moved();
+        if self.meter.abandoned.load(Ordering::Relaxed) {
+            return Err(interrupted());
+        }
+        if self.last.elapsed() < Duration::from_secs(1) {
+            return Ok(());
+        }
+        self.last = Instant::now();
+        self.tx.blocking_send(self.op, Digest { size, ..Digest::default() })
+    }
+}
+
+/// Proof of a whole file of `size` bytes that is read for it alone.
+pub(crate) fn proof_of(
+    file: &File,
+    size: u64,
+    algorithm: Algorithm,
+    lanes: &Lanes,
+    pulse: &mut Pulse,
+) -> Result<Hash> {
+    let blocks = blocks_of(size);
+    let mut proof = Root::new(algorithm);
+    let mut buffer = vec![0; size.min(BLOCK_LEN as u64) as usize];
+    for number in 0..blocks {
+        let start = number * BLOCK_LEN as u64;
+        let room = buffer.get_mut(..(size - start).min(BLOCK_LEN as u64) as usize).unwrap_or_default();
+        file.read_exact_at(room, start).map_err(|error| match error.kind() {
+            ErrorKind::UnexpectedEof => Error::local(Status::Changed, "the file shrank while it was read"),
+            _ => Error::io("read the file", &error),
+        })?;
+        proof.add(&algorithm.block(lanes, room, blocks == 1));
+        pulse.beat(start + room.len() as u64)?;
+    }
+    // A file without blocks is proven by the digest of nothing.
+    Ok(proof.finish())
+}
+
 /// The other half of this transfer is gone; its own error says why.
-fn interrupted() -> Error {
+pub(crate) fn interrupted() -> Error {
     Error::local(Status::Cancelled, "the transfer was interrupted")
 }
 
 /// A blocking task that panicked, which it never should.
-fn crashed(error: &tokio::task::JoinError) -> Error {
+pub(crate) fn crashed(error: &tokio::task::JoinError) -> Error {
     Error::local(Status::Failed, format!("internal error: {error}"))
 }

@@ -17,7 +17,7 @@ const QUEUE: usize = 2;
 
 /// Takes blocks in the order of the file; what was left out (kept from earlier, or landed out of order) it
 /// reads back from the file itself.
-pub(super) struct Namer {
+pub(crate) struct Namer {
     next: u64,
     work: SyncSender<Work>,
     thread: JoinHandle<io::Result<Hash>>,
@@ -29,7 +29,7 @@ enum Work {
 }
 
 impl Namer {
-    pub(super) fn spawn(algorithm: Algorithm) -> Result<Self> {
+    pub(crate) fn spawn(algorithm: Algorithm) -> Result<Self> {
         let (work, queue) = sync_channel::<Work>(QUEUE);
         let thread = std::thread::Builder::new()
             .name("ft-name".into())
@@ -48,7 +48,7 @@ impl Namer {
     }
 
     /// Adds block `block` if it is the next in order; otherwise it will be read back.
-    pub(super) fn offer(&mut self, block: u64, data: Bytes) {
+    pub(crate) fn offer(&mut self, block: u64, data: Bytes) {
         if block == self.next {
             self.next += 1;
             // A failed send means a failed read earlier, which `finish` reports.
@@ -57,7 +57,7 @@ impl Namer {
     }
 
     /// Reads blocks up to `until` (exclusive) back from `file` of `size` bytes where they were left out.
-    pub(super) fn catch_up(&mut self, file: &File, until: u64, size: u64) -> Result<()> {
+    pub(crate) fn catch_up(&mut self, file: &File, until: u64, size: u64) -> Result<()> {
         if self.next < until {
             let file = file.try_clone().map_err(|error| Error::io("share the file", &error))?;
             let start = self.next * BLOCK_LEN as u64;
@@ -68,7 +68,7 @@ impl Namer {
         Ok(())
     }
 
-    pub(super) fn finish(self) -> Result<Hash> {
+    pub(crate) fn finish(self) -> Result<Hash> {
         drop(self.work);
         match self.thread.join() {
             Ok(hash) => hash.map_err(|error| Error::io("read the file back", &error)),

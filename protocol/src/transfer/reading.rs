@@ -1,24 +1,22 @@
-//! The blocking half of a sender: reads, hashes and queues blocks.
+//! The blocking half of a sender: reads, hashes and queues the blocks of one file.
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-use tokio::runtime::Handle;
+use bytes::Bytes;
 use tokio::sync::mpsc::Receiver as Queue;
 use tokio::sync::mpsc::error::TryRecvError;
 
 use super::name::Namer;
-use super::{MAX_HAVE, Meter, SendJob, Sent, Source, Throttle, interrupted};
-use crate::digest::{Algorithm, Hash, Lanes, Root, blocks_of};
+use super::outlet::Outlet;
+use super::{MAX_HAVE, SendJob, Sent, Source, interrupted};
+use crate::digest::{Algorithm, Hash, Root, blocks_of};
 use crate::error::{Error, Result, Status};
 use crate::fs::Meta;
-use crate::wire::buffer::{Block, Quota};
-use crate::wire::frame::{Header, Kind};
+use crate::wire::buffer::Block;
 use crate::wire::message::{Block as BlockMessage, Done, FileResult, Keep};
-use crate::wire::{BLOCK_LEN, Message, Sender};
+use crate::wire::{BLOCK_LEN, Sender};
 
 /// Kept blocks are reported at least this often, so that hashing a long prefix is seen as progress.
 const KEEP_RUN: u64 = 64;
@@ -35,17 +33,10 @@ pub(super) enum Command {
 
 /// The blocking task, until all content and DONE are queued.
 pub(super) struct Half {
-    op: u32,
-    algorithm: Algorithm,
-    lanes: Lanes,
-    tx: Sender,
+    out: Outlet,
     commands: Queue<Command>,
-    quota: Quota,
-    runtime: Handle,
     namer: Option<Namer>,
     root: Root,
-    meter: Arc<Meter>,
-    throttle: Throttle,
     /// Blocks that were sent again.
     resent: u64,
 }
@@ -57,17 +48,10 @@ impl Half {
         let whole = job.whole || job.algorithm == Algorithm::Sha256;
         let namer = if whole && !alone { Some(Namer::spawn(job.algorithm)?) } else { None };
         Ok(Self {
-            op,
-            algorithm: job.algorithm,
-            lanes: Lanes::default(),
-            tx,
+            out: Outlet::new(op, job.algorithm, tx, Arc::clone(&job.meter), job.rate),
             commands,
-            quota: Quota::default(),
-            runtime: Handle::current(),
             namer,
             root: Root::new(job.algorithm),
-            meter: Arc::clone(&job.meter),
-            throttle: Throttle::new(job.rate),
             resent: 0,
         })
     }
@@ -88,27 +72,26 @@ impl Half {
     fn send_file(&mut self, file: &File, meta: &Meta) -> Result<bool> {
         let blocks = blocks_of(meta.size);
         let had = if blocks > 1 { self.await_accept(blocks)? } else { Vec::new() };
-        let mut had = had.chunks_exact(self.algorithm.digest_len());
+        let mut had = had.chunks_exact(self.out.algorithm.digest_len());
         let mut kept = Keep { file: 0, first: 0, count: 0 };
         for number in 0..blocks {
             self.serve_again(file, meta.size)?;
-            let block = self.read_block(file, number, meta.size)?;
-            let digest = self.algorithm.block(&self.lanes, block.content(), blocks == 1);
-            self.tx.activity().moved();
+            let block = self.out.read_block(file, number, meta.size)?;
+            let digest = self.out.digest(&block, blocks == 1);
             self.root.add(&digest);
             if had.next() == Some(digest.as_bytes()) {
                 if kept.count == 0 {
                     kept.first = number;
                 }
                 kept.count += 1;
-                self.meter.keep(block.content().len() as u64);
+                self.out.meter.keep(block.content().len() as u64);
                 self.name(number, || block.into_bytes());
                 if kept.count == KEEP_RUN {
                     self.flush_kept(&mut kept)?;
                 }
             } else {
                 self.flush_kept(&mut kept)?;
-                self.emit(number, digest, number + 1 == blocks, block, true)?;
+                self.emit(number, digest, number + 1 == blocks, block)?;
             }
         }
         self.flush_kept(&mut kept)?;
@@ -120,7 +103,7 @@ impl Half {
         let mut ahead = None;
         let mut size = 0;
         for number in 0.. {
-            let mut block = self.runtime.block_on(self.quota.block(BLOCK_LEN));
+            let mut block = self.out.room(BLOCK_LEN);
             let len = fill(input, ahead.take(), block.content_mut())?;
             block.truncate(len);
             if len == BLOCK_LEN {
@@ -131,9 +114,9 @@ impl Half {
                 break;
             }
             let last = ahead.is_none();
-            let digest = self.algorithm.block(&self.lanes, block.content(), number == 0 && last);
+            let digest = self.out.digest(&block, number == 0 && last);
             self.root.add(&digest);
-            self.emit(number, digest, last, block, true)?;
+            self.emit(number, digest, last, block)?;
             size += len as u64;
             if last {
                 break;
@@ -151,22 +134,21 @@ impl Half {
     /// Sends DONE.
     fn finish(mut self, size: u64, grew: bool, file: Option<(File, Meta)>) -> Result<Content> {
         let single = self.root.blocks() <= 1;
-        let root = std::mem::replace(&mut self.root, Root::new(self.algorithm));
+        let root = std::mem::replace(&mut self.root, Root::new(self.out.algorithm));
         let proof = root.finish();
         let mut whole = single.then_some(proof);
         let mut namer = self.namer.take();
-        if self.algorithm == Algorithm::Sha256 {
+        if self.out.algorithm == Algorithm::Sha256 {
             // The receiver compares it before it commits. MD5 may go on meanwhile.
             if let Some(namer) = namer.take() {
                 whole = Some(namer.finish()?);
             }
         }
-        let compared = match self.algorithm {
+        let compared = match self.out.algorithm {
             Algorithm::Sha256 => whole.map(|hash| hash.to_vec()).unwrap_or_default(),
             _ => Vec::new(),
         };
-        self.tx
-            .blocking_send(self.op, Done { file: 0, size, digest: proof.to_vec(), whole: compared, grew })?;
+        self.out.send(Done { file: 0, size, digest: proof.to_vec(), whole: compared, grew })?;
         if let Some(namer) = namer {
             whole = Some(namer.finish()?);
         }
@@ -183,13 +165,13 @@ impl Half {
             Some(_) => return Err(Error::protocol("ACCEPT was due")),
             None => return Err(interrupted()),
         };
-        let due = have as usize * self.algorithm.digest_len();
+        let due = have as usize * self.out.algorithm.digest_len();
         let mut digests = Vec::new();
         while digests.len() < due {
             match self.commands.blocking_recv() {
                 Some(Command::Have(more))
                     if !more.is_empty()
-                        && more.len().is_multiple_of(self.algorithm.digest_len())
+                        && more.len().is_multiple_of(self.out.algorithm.digest_len())
                         && more.len() <= due - digests.len() =>
                 {
                     digests.extend_from_slice(&more);
@@ -222,38 +204,22 @@ impl Half {
         if self.resent > MAX_RESENT_EACH * (blocks + 1) {
             return Err(Error::protocol("AGAIN without end"));
         }
-        let block = self.read_block(file, number, size)?;
-        let digest = self.algorithm.block(&self.lanes, block.content(), blocks == 1);
-        self.emit(number, digest, number + 1 == blocks, block, false)
+        let block = self.out.read_block(file, number, size)?;
+        let digest = self.out.digest(&block, blocks == 1);
+        self.out.emit(
+            BlockMessage { file: 0, block: number, digest: digest.to_vec(), last: number + 1 == blocks },
+            block,
+        )?;
+        Ok(())
     }
 
-    fn read_block(&mut self, file: &File, number: u64, size: u64) -> Result<Block> {
-        let start = number * BLOCK_LEN as u64;
-        let len = (size - start).min(BLOCK_LEN as u64) as usize;
-        let mut block = self.runtime.block_on(self.quota.block(len));
-        match file.read_exact_at(block.content_mut(), start) {
-            Ok(()) => Ok(block),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                Err(Error::local(Status::Changed, "the file shrank while it was read"))
-            }
-            Err(error) => Err(Error::io("read the file", &error)),
-        }
-    }
-
-    /// BLOCK and DATA in one piece.
-    fn emit(&mut self, number: u64, digest: Hash, last: bool, block: Block, first: bool) -> Result<()> {
-        let len = block.content().len();
-        let mut frames = BytesMut::with_capacity(128);
+    /// Sends a block for the first time.
+    fn emit(&mut self, number: u64, digest: Hash, last: bool, block: Block) -> Result<()> {
+        self.out.meter.moved(block.content().len() as u64);
         let announced = BlockMessage { file: 0, block: number, digest: digest.to_vec(), last };
-        Message::from(announced).encode(self.op, &mut frames);
-        Header { len: len as u32, kind: Kind::Data, op: self.op }.encode(&mut frames);
-        let (wire, at) = block.into_wire(&frames);
-        if first {
-            self.name(number, || wire.slice(at..));
-            self.meter.moved(len as u64);
-        }
-        self.throttle.pass(len, &self.tx, &self.meter);
-        self.tx.blocking_send_bytes(wire)
+        let sent = self.out.emit(announced, block)?;
+        self.name(number, || sent);
+        Ok(())
     }
 
     fn name(&mut self, number: u64, data: impl FnOnce() -> Bytes) {
@@ -264,7 +230,7 @@ impl Half {
 
     fn flush_kept(&mut self, kept: &mut Keep) -> Result<()> {
         let run = std::mem::take(kept);
-        if run.count == 0 { Ok(()) } else { self.tx.blocking_send(self.op, run) }
+        if run.count == 0 { Ok(()) } else { self.out.send(run) }
     }
 
     /// `Ok(true)` where the file only grew: what was declared and sent is still its beginning.
@@ -275,10 +241,10 @@ impl Half {
         }
         if now.size > meta.size {
             let blocks = blocks_of(meta.size);
-            let mut again = Root::new(self.algorithm);
+            let mut again = Root::new(self.out.algorithm);
             for number in 0..blocks {
-                let block = self.read_block(file, number, meta.size)?;
-                again.add(&self.algorithm.block(&self.lanes, block.content(), blocks == 1));
+                let block = self.out.read_block(file, number, meta.size)?;
+                again.add(&self.out.digest(&block, blocks == 1));
             }
             if again.finish() == self.root.clone().finish() {
                 return Ok(true);

@@ -67,7 +67,7 @@ where
     let (blocks, queue) = mpsc::channel(QUEUE);
     let abandon = Abandon(Arc::clone(&job.meter));
     let tx = conn.tx.clone();
-    let mut worker = conn.workers.spawn_blocking(move || Landing::run(op, job, tx, queue));
+    let mut worker = conn.workers.spawn_blocking(move || Landing::new(op, 0, job, tx).run(queue));
     let mut announced = None;
     let error = loop {
         let arrived = tokio::select! {
@@ -100,7 +100,7 @@ where
 }
 
 /// What the sender sent.
-pub(super) enum Arrived {
+pub(crate) enum Arrived {
     Block(Block, Bytes),
     Keep(Keep),
     Done(Done),
@@ -124,7 +124,7 @@ fn arrive(message: Message, announced: &mut Option<Block>) -> Result<Option<Arri
 }
 
 /// Failpoint `receive-damage`: flips a bit between socket and disk.
-fn damage(data: Bytes) -> Bytes {
+pub(crate) fn damage(data: Bytes) -> Bytes {
     fail::fail_point!("receive-damage", |_| {
         let mut damaged = data.to_vec();
         if let Some(byte) = damaged.last_mut() {

@@ -18,7 +18,7 @@ use crate::wire::{Connection, Message};
 
 /// Messages of the receiver that may wait for the blocking task: every HAVE of 1 TiB, and some AGAIN. Room for
 /// them must not be taken in advance, as std's channel does: that was 100 KiB a transfer.
-const COMMANDS: usize = 2048;
+const COMMANDS: usize = 8192;
 
 /// What is sent.
 pub enum Source {

@@ -253,7 +253,7 @@ impl<R: AsyncRead + Unpin> Receiver<R> {
             }
             let header = Header::decode(&self.header, self.logged_in)?;
             self.body = Some(match header.kind {
-                Kind::Data => Body::Data { header, block: None, filled: 0 },
+                Kind::Data | Kind::Pack => Body::Data { header, block: None, filled: 0 },
                 _ => Body::Control { header, bytes: Vec::new(), filled: 0 },
             });
         }
@@ -278,7 +278,7 @@ impl<R: AsyncRead + Unpin> Receiver<R> {
                 Ok((header.op, Message::decode(header.kind, Bytes::from(bytes))?))
             }
             Some(Body::Data { header, block: Some(block), .. }) => {
-                Ok((header.op, Message::Data(block.into_bytes())))
+                Ok((header.op, Message::decode(header.kind, block.into_bytes())?))
             }
             _ => Err(Error::protocol("a frame without a body")),
         }

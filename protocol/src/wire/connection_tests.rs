@@ -56,8 +56,29 @@ fn samples() -> Vec<(u32, Message)> {
         Credit { stream: 1, bytes: 1 << 17 }.into(),
         Resize { rows: 24, columns: 80 }.into(),
         Exit { status: 255, signal: 0 }.into(),
-        // One without a body between others.
+        TreeGet {
+            path: bytes(3),
+            digest: 1,
+            rules: b"-*.o\0+a\0".to_vec(),
+            hashes: true,
+            names: true,
+            dry_run: true,
+        }
+        .into(),
+        TreePut { path: bytes(3), digest: 3, max_delete: u64::MAX, backup: bytes(4), ..TreePut::default() }
+            .into(),
+        Node { depth: 1, name: bytes(9), kind: 3, mtime: -1, target: bytes(40), ..Node::default() }.into(),
+        Walked { complete: true }.into(),
+        Piece { file: 300, size: 1 << 20, digest: bytes(16), grew: true }.into(),
+        Message::Pack(Bytes::from(bytes(300))),
+        Pass { upto: 300 }.into(),
+        NodeResult { status: 3, message: "gone".into(), path: bytes(9), kind: 4, ..NodeResult::default() }
+            .into(),
+        Message::Names(Bytes::from_static(b"a\0b/c\0")),
+        // Some without a body between others.
         Message::Data(Bytes::new()),
+        Message::Pack(Bytes::new()),
+        Message::Names(Bytes::new()),
     ];
     assert_eq!(all.iter().map(Message::kind).collect::<HashSet<_>>().len(), Kind::ALL.len() - 1);
     (1..).zip(all).collect()

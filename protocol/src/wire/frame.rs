@@ -26,8 +26,10 @@ pub const LOGIN_CAP: u32 = 8 * 1024;
 pub const HAVE_CAP: u32 = 64 * 1024;
 /// Largest EXEC body: the arguments of a command.
 pub const EXEC_CAP: u32 = 256 * 1024;
-/// Largest STDIN, STDOUT and STDERR body.
+/// Largest STDIN, STDOUT, STDERR and NAMES body.
 pub const STREAM_CAP: u32 = 64 * 1024;
+/// Largest TREE_GET and TREE_PUT body: the patterns of a tree.
+pub const TREE_CAP: u32 = 256 * 1024;
 
 /// First bytes on every connection, in both directions: a magic and the version, big endian.
 pub const PREFACE_MAGIC: [u8; 6] = *b"ft\r\n\x1a\n";
@@ -99,6 +101,10 @@ kinds! {
     Rename = 23;
     /// Request: run a command.
     Exec = 24;
+    /// Request: send a directory with all that is in it.
+    TreeGet = 25;
+    /// Request: receive a directory with all that is in it.
+    TreePut = 26;
 
     /// One directory entry, or the answer to STAT.
     Entry = 32;
@@ -127,6 +133,20 @@ kinds! {
     Again = 55;
     /// The receiver has the file, verified and durable.
     FileResult = 56;
+    /// Metadata of one name of a tree.
+    Node = 57;
+    /// Every NODE was sent.
+    Walked = 58;
+    /// Size and digest of one file within the PACK that follows.
+    Piece = 59;
+    /// Raw bytes of the files of the PIECEs before it.
+    Pack = 60;
+    /// Nodes that need nothing more.
+    Pass = 61;
+    /// What became of a node; from the sender: that it gave it up.
+    NodeResult = 62;
+    /// Raw paths that a tree is limited to, each followed by a zero byte; empty: no more.
+    Names = 63;
 
     /// Raw bytes for the command's standard input; empty: its end.
     Stdin = 64;
@@ -145,10 +165,11 @@ impl Kind {
     pub const fn cap(self, logged_in: bool) -> u32 {
         let cap = match self {
             Kind::Alive | Kind::Cancel | Kind::Started => 0,
-            Kind::Data => BLOCK_LEN as u32,
+            Kind::Data | Kind::Pack => BLOCK_LEN as u32,
             Kind::Have => HAVE_CAP,
             Kind::Exec => EXEC_CAP,
-            Kind::Stdin | Kind::Stdout | Kind::Stderr => STREAM_CAP,
+            Kind::TreeGet | Kind::TreePut => TREE_CAP,
+            Kind::Stdin | Kind::Stdout | Kind::Stderr | Kind::Names => STREAM_CAP,
             _ => CONTROL_CAP,
         };
         if !logged_in && cap > LOGIN_CAP { LOGIN_CAP } else { cap }

@@ -32,6 +32,10 @@ macro_rules! messages {
             Have(Bytes),
             /// Raw bytes of one block.
             Data(Bytes),
+            /// Raw bytes of the files of the PIECEs before it.
+            Pack(Bytes),
+            /// Raw paths, each followed by a zero byte; empty: no more.
+            Names(Bytes),
             /// Raw bytes for the command's standard input; empty: its end.
             Stdin(Bytes),
             /// Raw bytes of the command's standard output, or of its terminal.
@@ -52,6 +56,8 @@ macro_rules! messages {
                     Message::Started => Kind::Started,
                     Message::Have(_) => Kind::Have,
                     Message::Data(_) => Kind::Data,
+                    Message::Pack(_) => Kind::Pack,
+                    Message::Names(_) => Kind::Names,
                     Message::Stdin(_) => Kind::Stdin,
                     Message::Stdout(_) => Kind::Stdout,
                     Message::Stderr(_) => Kind::Stderr,
@@ -67,6 +73,8 @@ macro_rules! messages {
                     Kind::Started => Ok(Message::Started),
                     Kind::Have => Ok(Message::Have(body)),
                     Kind::Data => Ok(Message::Data(body)),
+                    Kind::Pack => Ok(Message::Pack(body)),
+                    Kind::Names => Ok(Message::Names(body)),
                     Kind::Stdin => Ok(Message::Stdin(body)),
                     Kind::Stdout => Ok(Message::Stdout(body)),
                     Kind::Stderr => Ok(Message::Stderr(body)),
@@ -80,6 +88,8 @@ macro_rules! messages {
                     Message::Alive | Message::Cancel | Message::Started => 0,
                     Message::Have(body)
                     | Message::Data(body)
+                    | Message::Pack(body)
+                    | Message::Names(body)
                     | Message::Stdin(body)
                     | Message::Stdout(body)
                     | Message::Stderr(body) => body.len(),
@@ -91,6 +101,8 @@ macro_rules! messages {
                     Message::Alive | Message::Cancel | Message::Started => {}
                     Message::Have(body)
                     | Message::Data(body)
+                    | Message::Pack(body)
+                    | Message::Names(body)
                     | Message::Stdin(body)
                     | Message::Stdout(body)
                     | Message::Stderr(body) => out.extend_from_slice(body),
@@ -244,6 +256,50 @@ messages! {
         /// Width of that terminal in characters.
         "9" columns: u32 = uint32;
     }
+    /// Request: send a directory with all that is in it.
+    TreeGet {
+        /// Directory.
+        "1" path: Vec<u8> = bytes;
+        /// [`crate::digest::Algorithm`].
+        "2" digest: u32 = uint32;
+        /// What to leave out: rules of a filter, each followed by a zero byte.
+        "3" rules: Vec<u8> = bytes;
+        /// NODEs of files carry the digest of their content.
+        "4" hashes: bool = bool;
+        /// NAMES follow, and nothing else is sent.
+        "5" names: bool = bool;
+        /// Nothing will be written: of files that are accepted only the proof is sent, in DONE.
+        "6" dry_run: bool = bool;
+    }
+    /// Request: receive a directory with all that is in it. NODEs follow at once.
+    TreePut {
+        /// What becomes equal to the source.
+        "1" path: Vec<u8> = bytes;
+        /// [`crate::digest::Algorithm`].
+        "2" digest: u32 = uint32;
+        /// What the source leaves out, and what is therefore not deleted here.
+        "3" rules: Vec<u8> = bytes;
+        /// Make missing parent directories.
+        "4" parents: bool = bool;
+        /// Leave existing files alone.
+        "5" no_clobber: bool = bool;
+        /// Set mode and modification time of the source.
+        "6" preserve: bool = bool;
+        /// Set the modification time of the source.
+        "7" times: bool = bool;
+        /// Do not look for partials of an earlier run.
+        "8" fresh: bool = bool;
+        /// Files of equal size and modification time are equal.
+        "9" quick: bool = bool;
+        /// Remove what the source does not have, once all the rest is done.
+        "10" delete: bool = bool;
+        /// Remove nothing where more than so many entries would go.
+        "11" max_delete: u64 = uint64;
+        /// Say what would be done, and change nothing.
+        "12" dry_run: bool = bool;
+        /// Directory beneath the root for what is replaced or removed; empty: none.
+        "13" backup: Vec<u8> = bytes;
+    }
     /// One directory entry, or the answer to STAT.
     Entry {
         /// Name within its directory; empty in the answer to STAT.
@@ -350,6 +406,67 @@ messages! {
         "2" digest: Vec<u8> = bytes;
         /// Where it is now, beneath the root (put).
         "3" path: Vec<u8> = bytes;
+    }
+    /// One name of a tree, the directory before its contents. NODEs count from 1.
+    Node {
+        /// 0 for the directory that was asked for; what it holds has 1.
+        "1" depth: u32 = uint32;
+        /// Name within its directory; empty at depth 0.
+        "2" name: Vec<u8> = bytes;
+        /// 1 file, 2 directory, 3 symbolic link.
+        "3" kind: u32 = uint32;
+        /// Bytes.
+        "4" size: u64 = uint64;
+        /// Modification time, seconds since 1970.
+        "5" mtime: i64 = int64;
+        /// and nanoseconds.
+        "6" mtime_nanos: u32 = uint32;
+        /// Permission bits.
+        "7" mode: u32 = uint32;
+        /// Target of a symbolic link.
+        "8" target: Vec<u8> = bytes;
+        /// Proof of the content where the request asked for it.
+        "9" digest: Vec<u8> = bytes;
+    }
+    /// Every NODE was sent.
+    Walked {
+        /// Nothing was left out because it could not be read: what is missing does not exist.
+        "1" complete: bool = bool;
+    }
+    /// One file of at most one block within the PACK that follows.
+    Piece {
+        /// Number of the NODE.
+        "1" file: u32 = uint32;
+        /// Bytes.
+        "2" size: u32 = uint32;
+        /// Digest of the content.
+        "3" digest: Vec<u8> = bytes;
+        /// The file is longer now; this is as much of it as its NODE declared.
+        "4" grew: bool = bool;
+    }
+    /// NODEs that were not accepted up to here need nothing more.
+    Pass {
+        /// Number of the last of them.
+        "1" upto: u32 = uint32;
+    }
+    /// What became of a node. From the sender: it cannot be read, and is given up.
+    NodeResult {
+        /// Number of the NODE that was accepted; 0 for all others.
+        "1" file: u32 = uint32;
+        /// [`crate::Status`].
+        "2" status: u32 = uint32;
+        /// One line for a person.
+        "3" message: String = string;
+        /// [`crate::tree::Action`].
+        "4" action: u32 = uint32;
+        /// Proof of what the receiver has, by its own reckoning.
+        "5" digest: Vec<u8> = bytes;
+        /// Path beneath the tree where there is no number.
+        "6" path: Vec<u8> = bytes;
+        /// What it is, as in NODE, where there is no number.
+        "7" kind: u32 = uint32;
+        /// Bytes of a file, where there is no number.
+        "8" size: u64 = uint64;
     }
     /// The reader of a stream has room for more.
     Credit {

@@ -6,8 +6,11 @@ mod get;
 mod list;
 mod put;
 mod sum;
+mod tree;
 
-use ft_protocol::wire::message::{Exec, Get, List, MakeDir, Put, Remove, Rename, Stat, Sum};
+use ft_protocol::wire::message::{
+    Exec, Get, List, MakeDir, Put, Remove, Rename, Stat, Sum, TreeGet, TreePut,
+};
 use ft_protocol::wire::{Connection, Message};
 use ft_protocol::{Error, Result, Status};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -28,6 +31,8 @@ pub(crate) enum Verb {
     Remove(Remove),
     Rename(Rename),
     Exec(Exec),
+    TreeGet(TreeGet),
+    TreePut(TreePut),
 }
 
 impl Verb {
@@ -43,6 +48,8 @@ impl Verb {
             Message::Remove(remove) => Verb::Remove(remove),
             Message::Rename(rename) => Verb::Rename(rename),
             Message::Exec(exec) => Verb::Exec(exec),
+            Message::TreeGet(get) => Verb::TreeGet(get),
+            Message::TreePut(put) => Verb::TreePut(put),
             other => return Err(Error::protocol(format!("{} is no request", other.kind().name()))),
         })
     }
@@ -59,6 +66,8 @@ impl Verb {
             Verb::Remove(_) => "rm",
             Verb::Rename(_) => "mv",
             Verb::Exec(_) => "exec",
+            Verb::TreeGet(_) => "get -r",
+            Verb::TreePut(_) => "put -r",
         }
     }
 
@@ -75,6 +84,8 @@ impl Verb {
             Verb::Rename(rename) => &rename.from,
             // What it runs is in the audit line.
             Verb::Exec(exec) => &exec.cwd,
+            Verb::TreeGet(get) => &get.path,
+            Verb::TreePut(put) => &put.path,
         }
     }
 }
@@ -108,6 +119,8 @@ where
         Verb::Remove(remove) => change::remove(conn, scope, &remove).await,
         Verb::Rename(rename) => change::rename(conn, scope, &rename).await,
         Verb::Exec(exec) => exec::run(conn, op, scope, launcher, exec).await,
+        Verb::TreeGet(get) => tree::get(conn, op, scope, get).await,
+        Verb::TreePut(put) => tree::put(conn, op, scope, put).await,
     }
 }
 

@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use ft_protocol::auth::{Binding, Fingerprint, JoinString, Rights};
 use ft_protocol::digest::{Algorithm, Hash};
 use ft_protocol::path::is_staging_name;
+use ft_protocol::tree::Action;
 use ft_protocol::wire::frame::{HEADER_LEN, PREFACE_LEN, preface};
 use ft_protocol::wire::sender::encode;
 use ft_protocol::wire::{Connection, Kind, Message};
@@ -67,6 +68,8 @@ fn after(op: u32, message: &Message, bytes: &Bytes) -> Bytes {
         // Compared without a copy, so that the memory counted is that of the receiver.
         Message::Data(body)
         | Message::Have(body)
+        | Message::Pack(body)
+        | Message::Names(body)
         | Message::Stdin(body)
         | Message::Stdout(body)
         | Message::Stderr(body) => {
@@ -150,6 +153,16 @@ fn known_numbers(message: &Message) {
         Message::Block(block) => known_digest(&block.digest),
         Message::Done(done) => known_digest(&done.digest),
         Message::FileResult(result) => known_digest(&result.digest),
+        Message::TreeGet(get) => known_algorithm(get.digest),
+        Message::TreePut(put) => known_algorithm(put.digest),
+        Message::Node(node) => known_digest(&node.digest),
+        Message::Piece(piece) => known_digest(&piece.digest),
+        Message::NodeResult(result) => {
+            known_digest(&result.digest);
+            if let Ok(action) = Action::from_wire(result.action) {
+                assert_eq!(action as u32, result.action);
+            }
+        }
         _ => {}
     }
 }

@@ -1,0 +1,379 @@
+//! Transfers of whole directories.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ft_protocol::auth::Rights;
+use ft_protocol::digest::Algorithm;
+use ft_protocol::fs::{DirLock, Filter, Kind, Links, Names, Root};
+use ft_protocol::tree::{
+    Action, Backup, Item, OnItem, Place, ReceiveTree, SendTree, TreeDone, TreeMeter, Unheard, receive_tree,
+    send_tree,
+};
+use ft_protocol::wire::Message;
+use ft_protocol::wire::frame::STREAM_CAP;
+use ft_protocol::wire::message::{TreeGet, TreePut};
+use ft_protocol::{Error, RemotePath, Status};
+
+use super::session::Session;
+use super::{Client, Repeat, Result};
+
+/// How a tree is transferred.
+#[derive(Clone)]
+pub struct TreeOptions {
+    /// What is computed and compared.
+    pub digest: Algorithm,
+    /// Keep mode (`& 0o777`) and modification time of the source.
+    pub preserve: bool,
+    /// Keep the modification time of the source.
+    pub times: bool,
+    /// Leave existing files alone.
+    pub no_clobber: bool,
+    /// Go on with what an earlier run left of large files.
+    pub resume: bool,
+    /// Files of equal size and modification time are equal, and are not read.
+    pub quick: bool,
+    /// Remove what the source does not have, once all the rest is done and nothing failed: at most so many entries.
+    pub delete: Option<u64>,
+    /// Make missing directories above the destination.
+    pub parents: bool,
+    /// Change nothing, and say what would be done.
+    pub dry_run: bool,
+    /// Most bytes a second.
+    pub rate: Option<u64>,
+    /// What is left out.
+    pub filter: Filter,
+    /// All that is copied, where not everything is.
+    pub names: Option<Names>,
+    /// Where progress can be read while it runs.
+    pub meter: Arc<TreeMeter>,
+    /// Told of each name that is not simply equal, once, in the order of the tree, from another thread.
+    pub on_item: OnItem,
+}
+
+impl Default for TreeOptions {
+    fn default() -> Self {
+        Self {
+            digest: Algorithm::Md5,
+            preserve: false,
+            times: false,
+            no_clobber: false,
+            resume: true,
+            quick: false,
+            delete: None,
+            parents: false,
+            dry_run: false,
+            rate: None,
+            filter: Filter::default(),
+            names: None,
+            meter: Arc::default(),
+            on_item: Arc::new(|_| {}),
+        }
+    }
+}
+
+impl TreeOptions {
+    fn whole(&self) -> bool {
+        self.digest != Algorithm::Md5Tree
+    }
+}
+
+impl Client {
+    /// Makes the local directory `to` a copy of the directory `from`; what is there already stays unless it is
+    /// replaced, or `delete` says otherwise. `backup` is a local directory for what is replaced or removed.
+    ///
+    /// What fails alone is an item with a failure, and counted. Errors: what ends it all; [`Status::NotDirectory`]
+    /// where `from` is none, [`Status::Busy`] where another run works on `to`.
+    pub async fn get_tree(
+        &mut self,
+        from: &RemotePath,
+        to: &Path,
+        backup: Option<&Path>,
+        options: &TreeOptions,
+    ) -> Result<TreeDone> {
+        let account = format!("{}@{}\0{from}", self.builder.user, self.builder.address);
+        let once = Once::new(Arc::clone(&options.on_item), true);
+        let held: Arc<Mutex<Option<Held>>> = Arc::default();
+        let meter = Some(options.meter.bytes());
+        self.repeat(Repeat::Safe, meter, async |session, attempt| {
+            once.attempt(attempt);
+            let request = TreeGet {
+                path: from.as_bytes().to_vec(),
+                digest: options.digest as u32,
+                rules: options.filter.to_wire(),
+                hashes: false,
+                names: options.names.is_some(),
+                dry_run: options.dry_run,
+            };
+            let op = session.request(request).await?;
+            let outcome = async {
+                send_names(session, op, options.names.as_ref()).await?;
+                let (to, backup, how) = (to.to_owned(), backup.map(Path::to_owned), options.clone());
+                let held = Arc::clone(&held);
+                let job = ReceiveTree {
+                    place: Box::new(move || {
+                        let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+                        if held.is_none() {
+                            *held = Some(hold(&to, backup.as_deref(), &how)?);
+                        }
+                        Ok(held.as_ref().map(|held| held.place.clone()).unwrap_or_default())
+                    }),
+                    account: account.clone(),
+                    rights: Rights::READ.union(Rights::WRITE).union(Rights::DELETE),
+                    algorithm: options.digest,
+                    whole: options.whole(),
+                    preserve: options.preserve,
+                    times: options.times,
+                    no_clobber: options.no_clobber,
+                    resume: options.resume,
+                    quick: options.quick,
+                    delete: options.delete,
+                    dry_run: options.dry_run,
+                    filter: options.filter.clone(),
+                    rate: options.rate,
+                    report: false,
+                    meter: Arc::clone(&options.meter),
+                    on_item: once.on_item(),
+                };
+                receive_tree(&mut session.conn, op, job).await
+            };
+            let outcome = outcome.await;
+            // Everything is in place, or an error says why not; that the server may not hear it changes neither.
+            let _ = session.end(op, &outcome).await;
+            outcome
+        })
+        .await
+        .map(|done| once.count(done, options.quick))
+    }
+
+    /// Makes the directory `to` on the server a copy of the local directory `from`. `backup` is a directory there
+    /// for what is replaced or removed. See [`Client::get_tree`].
+    pub async fn put_tree(
+        &mut self,
+        from: &Path,
+        to: &RemotePath,
+        backup: Option<&RemotePath>,
+        options: &TreeOptions,
+    ) -> Result<TreeDone> {
+        if let Some(backup) = backup.filter(|backup| to.starts_with(backup)) {
+            let message =
+                format!("the directory for backups '{backup}' is or holds '{to}'; name another one");
+            return Err(Error::local(Status::Invalid, message).into());
+        }
+        let once = Once::new(Arc::clone(&options.on_item), true);
+        let unheard = Unheard::default();
+        let meter = Some(options.meter.bytes());
+        self.repeat(Repeat::Safe, meter, async |session, attempt| {
+            once.attempt(attempt);
+            let source = from.to_owned();
+            let root = tokio::task::spawn_blocking(move || Root::open(&source)).await;
+            let root = root.unwrap_or_else(|error| Err(super::files::internal(&error)))?;
+            let request = TreePut {
+                path: to.as_bytes().to_vec(),
+                digest: options.digest as u32,
+                rules: options.filter.to_wire(),
+                parents: options.parents,
+                no_clobber: options.no_clobber,
+                preserve: options.preserve,
+                times: options.times,
+                fresh: !options.resume,
+                quick: options.quick,
+                delete: options.delete.is_some(),
+                max_delete: options.delete.unwrap_or(0),
+                dry_run: options.dry_run,
+                backup: backup.map(|path| path.as_bytes().to_vec()).unwrap_or_default(),
+            };
+            let op = session.request(request).await?;
+            let job = SendTree {
+                root,
+                filter: options.filter.clone(),
+                names: options.names.clone(),
+                algorithm: options.digest,
+                whole: options.whole(),
+                hashes: false,
+                dry_run: options.dry_run,
+                rate: options.rate,
+                meter: Arc::clone(&options.meter),
+                unheard: unheard.clone(),
+                on_item: once.on_item(),
+            };
+            let outcome = send_tree(&mut session.conn, op, job).await;
+            // The server's own END counts; that it may not hear ours changes nothing.
+            let _ = session.end(op, &outcome).await;
+            outcome
+        })
+        .await
+        .map(|done| once.count(done, options.quick))
+    }
+}
+
+pub(super) async fn send_names(session: &Session, op: u32, names: Option<&Names>) -> ft_protocol::Result<()> {
+    let Some(names) = names else { return Ok(()) };
+    for chunk in names.to_wire().chunks(STREAM_CAP as usize) {
+        session.conn.tx.send(op, Message::Names(chunk.to_vec().into())).await?;
+    }
+    session.conn.tx.send(op, Message::Names(bytes::Bytes::new())).await
+}
+
+/// A local destination, and the lock that keeps other runs away.
+struct Held {
+    place: Place,
+    _lock: Option<DirLock>,
+}
+
+fn hold(to: &Path, backup: Option<&Path>, options: &TreeOptions) -> ft_protocol::Result<Held> {
+    let shown = || super::files::shown(to);
+    match to.metadata() {
+        Ok(meta) if meta.is_dir() => {}
+        Ok(_) => {
+            return Err(Error::local(
+                Status::NotDirectory,
+                format!("'{}' exists here and is no directory", shown()),
+            ));
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            if options.dry_run {
+                return Ok(Held { place: Place::default(), _lock: None });
+            }
+            make_dir(to, options.parents)?;
+        }
+        Err(error) => return Err(Error::io(format_args!("open '{}'", shown()), &error)),
+    }
+    let tree = Root::open(to)?;
+    if options.dry_run {
+        return Ok(Held { place: Place { root: Some(tree), backup: None }, _lock: None });
+    }
+    let lock =
+        tree.dir(&RemotePath::root(), Links::Refuse)?.lock().map_err(|error| match error.status() {
+            Status::Busy => Error::local(
+                Status::Busy,
+                format!("another run works on '{}'; wait for it or stop it", shown()),
+            ),
+            _ => error,
+        })?;
+    let backup = backup.map(|backup| keep_in(backup, to)).transpose()?;
+    Ok(Held { place: Place { root: Some(tree), backup }, _lock: Some(lock) })
+}
+
+/// The directory survives a power cut: so does its name in the one above.
+fn make_dir(path: &Path, parents: bool) -> ft_protocol::Result<()> {
+    let failed = |error: &std::io::Error| {
+        let shown = super::files::shown(path);
+        match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                let message =
+                    format!("the directory above '{shown}' does not exist; --mkdirs makes missing ones");
+                Error::local(Status::NotFound, message)
+            }
+            _ => Error::io(format_args!("make directory '{shown}'"), error),
+        }
+    };
+    let made = if parents { std::fs::create_dir_all(path) } else { std::fs::create_dir(path) };
+    made.map_err(|error| failed(&error))?;
+    let above: PathBuf = path.components().as_path().parent().map(Path::to_owned).unwrap_or_default();
+    Root::open(&above)?.dir(&RemotePath::root(), Links::Refuse)?.sync()
+}
+
+fn keep_in(backup: &Path, to: &Path) -> ft_protocol::Result<Backup> {
+    let failed = |error: &std::io::Error| {
+        Error::io(format_args!("make the directory for backups '{}'", super::files::shown(backup)), error)
+    };
+    std::fs::create_dir_all(backup).map_err(|error| failed(&error))?;
+    let real = |path: &Path| path.canonicalize().map_err(|error| failed(&error));
+    let (real_backup, real_to) = (real(backup)?, real(to)?);
+    if real_to.starts_with(&real_backup) {
+        return Err(Error::local(
+            Status::Invalid,
+            format!(
+                "the directory for backups '{}' is or holds the destination; name another one",
+                super::files::shown(backup)
+            ),
+        ));
+    }
+    let within = match real_backup.strip_prefix(&real_to) {
+        Ok(rest) => Some(RemotePath::from_wire(rest.as_os_str().as_encoded_bytes())?),
+        Err(_) => None,
+    };
+    Ok(Backup { root: Root::open(backup)?, within })
+}
+
+/// Tells of everything once, however often the connection is made again: each attempt begins at the first name.
+#[derive(Clone)]
+pub(super) struct Once(Arc<Mutex<Told>>);
+
+struct Told {
+    on_item: OnItem,
+    /// What is told to be gone was removed: it comes last, and is not there to be removed again.
+    removes: bool,
+    /// The last name that was told, in the order of the tree.
+    last: Option<RemotePath>,
+    /// Up to here an earlier attempt has told of everything.
+    until: Option<RemotePath>,
+    /// Files that were told as copied, and how many of them before this attempt.
+    files: u64,
+    before: u64,
+    /// What failed or was left out: the sender says so when it comes across it, ahead of the others.
+    ahead: HashSet<RemotePath>,
+}
+
+impl Once {
+    pub(super) fn new(on_item: OnItem, removes: bool) -> Self {
+        let told =
+            Told { on_item, removes, last: None, until: None, files: 0, before: 0, ahead: HashSet::new() };
+        Self(Arc::new(Mutex::new(told)))
+    }
+
+    pub(super) fn attempt(&self, number: u32) {
+        if number > 0 {
+            let mut told = self.told();
+            told.until = told.last.clone();
+            told.before = told.files;
+        }
+    }
+
+    pub(super) fn on_item(&self) -> OnItem {
+        let once = self.clone();
+        Arc::new(move |item| {
+            let on_item = once.told().take(item);
+            if let Some(on_item) = on_item {
+                on_item(item);
+            }
+        })
+    }
+
+    /// What earlier attempts copied is equal at the last one, and was told as copied.
+    fn count(&self, done: TreeDone, quick: bool) -> TreeDone {
+        let before = if quick { self.told().before } else { 0 };
+        TreeDone { equal: done.equal.saturating_sub(before), ..done }
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Told {
+    fn take(&mut self, item: &Item) -> Option<OnItem> {
+        let new = match item.action {
+            Action::Deleted if self.removes => true,
+            _ if item.failure.is_some() || item.kind == Kind::Other => self.ahead.insert(item.path.clone()),
+            // What was made of these stands there at the next attempt, and is not made again.
+            _ if item.kind != Kind::File => true,
+            _ if self.until.as_ref().is_some_and(|until| !is_after(&item.path, until)) => false,
+            _ => {
+                if self.last.as_ref().is_none_or(|last| is_after(&item.path, last)) {
+                    self.last = Some(item.path.clone());
+                }
+                self.files += 1;
+                true
+            }
+        };
+        new.then(|| Arc::clone(&self.on_item))
+    }
+}
+
+/// Whether a walk meets `path` after `other`.
+fn is_after(path: &RemotePath, other: &RemotePath) -> bool {
+    path.components().gt(other.components())
+}

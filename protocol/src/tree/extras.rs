@@ -1,0 +1,186 @@
+//! What the source does not have: found while names are compared, removed when all the rest is done.
+
+use std::collections::HashSet;
+
+use super::commit::{Step, What, keep_aside};
+use super::dirs::Dirs;
+use super::receive::{Place, ReceiveTree};
+use super::{Action, Item};
+use crate::auth::Rights;
+use crate::error::{Error, Result, Status};
+use crate::fs::{Dir, Filter, Kind, Links, MAX_ENTRIES, Visit, Walk};
+use crate::path::RemotePath;
+use crate::wire::Sender;
+
+/// Names that the source does not have.
+#[derive(Default)]
+pub(super) struct Extras {
+    found: Vec<(RemotePath, Kind)>,
+    /// Directories that stand where the source has a file.
+    replaced: HashSet<RemotePath>,
+}
+
+/// What one directory holds, in order, and how far the source's names have come.
+pub(super) struct Own {
+    names: std::iter::Peekable<std::vec::IntoIter<(Vec<u8>, Kind)>>,
+    /// Some of it the source does not have.
+    more: bool,
+}
+
+impl Own {
+    pub(super) fn of(dir: &Dir) -> Result<Self> {
+        let names: Vec<(Vec<u8>, Kind)> =
+            dir.list()?.into_iter().map(|entry| (entry.name, entry.meta.kind)).collect();
+        Ok(Self { names: names.into_iter().peekable(), more: false })
+    }
+}
+
+impl Extras {
+    /// The source has `name` next; what stands before it here, it does not have.
+    pub(super) fn reach(&mut self, dir: &RemotePath, own: &mut Own, name: &[u8]) {
+        while let Some((extra, kind)) = own.names.next_if(|(own, _)| own.as_slice() < name) {
+            self.add(dir, &extra, kind);
+            own.more = true;
+        }
+        own.names.next_if(|(own, _)| own.as_slice() == name);
+    }
+
+    /// The source has nothing more in this directory. True where something there is to be removed.
+    pub(super) fn end(&mut self, dir: &RemotePath, own: Own) -> bool {
+        let mut more = own.more;
+        for (extra, kind) in own.names {
+            self.add(dir, &extra, kind);
+            more = true;
+        }
+        more
+    }
+
+    /// A directory goes because a file of the source takes its place.
+    pub(super) fn replace(&mut self, path: &RemotePath) {
+        self.replaced.insert(path.clone());
+        self.found.push((path.clone(), Kind::Dir));
+    }
+
+    fn add(&mut self, dir: &RemotePath, name: &[u8], kind: Kind) {
+        // A name that no path can have cannot be removed through one, and was not made by us.
+        if let Ok(path) = dir.join(name) {
+            self.found.push((path, kind));
+        }
+    }
+
+    /// Removes everything, or nothing where it is more than allowed. Gives what is to be reported.
+    pub(super) fn remove(
+        &mut self,
+        job: &ReceiveTree,
+        place: &Place,
+        special: &HashSet<RemotePath>,
+        tx: &Sender,
+    ) -> Result<Vec<Step>> {
+        let (Some(most), Some(root)) = (job.delete, place.root.as_ref()) else { return Ok(Vec::new()) };
+        let mut dirs = Dirs::new(root.clone());
+        let within = place.backup.as_ref().and_then(|backup| backup.within.clone());
+        let mut steps = Vec::new();
+        let mut going: Vec<(RemotePath, Kind)> = Vec::new();
+        for (path, kind) in std::mem::take(&mut self.found) {
+            if within.as_ref().is_some_and(|backup| backup.starts_with(&path) || path.starts_with(backup)) {
+                continue;
+            }
+            // A directory that gives way to a file goes with all that is in it.
+            let filter = if self.replaced.contains(&path) { Filter::default() } else { job.filter.clone() };
+            if filter.excludes(&path, kind == Kind::Dir) || special.contains(&path) {
+                continue;
+            }
+            contents(&mut dirs, &path, kind, filter, &mut going)?;
+            tx.activity().moved();
+            if going.len() > MAX_ENTRIES {
+                return Err(Error::local(
+                    Status::Limit,
+                    format!("more than {MAX_ENTRIES} entries would be removed; nothing was"),
+                ));
+            }
+        }
+        if going.len() as u64 > most {
+            return Err(Error::local(
+                Status::Limit,
+                format!(
+                    "{} entries would be removed, and --max-delete allows {most}; all files arrived, nothing was removed",
+                    going.len()
+                ),
+            ));
+        }
+        if !going.is_empty() && !job.rights.contains(Rights::DELETE) {
+            return Err(Error::local(
+                Status::Denied,
+                format!(
+                    "the account lacks the right 'delete' for {} entries; nothing was removed",
+                    going.len()
+                ),
+            ));
+        }
+        for (path, kind) in going {
+            let mut item = Item::new(path, kind, Action::Deleted);
+            let removed = if job.dry_run { Ok(true) } else { remove(&mut dirs, job, place, &item) };
+            tx.activity().moved();
+            match removed {
+                Ok(true) => {}
+                // It holds what is left out of the copy, and stays.
+                Ok(false) => continue,
+                Err(error) => {
+                    item.failure = Some(error.failure());
+                    item.here = true;
+                }
+            }
+            steps.push(Step { number: 0, item, what: What::Nothing });
+        }
+        Ok(steps)
+    }
+}
+
+/// Lists a name with all that is beneath it, contents before their directory.
+fn contents(
+    dirs: &mut Dirs,
+    path: &RemotePath,
+    kind: Kind,
+    filter: Filter,
+    going: &mut Vec<(RemotePath, Kind)>,
+) -> Result<()> {
+    if kind != Kind::Dir {
+        going.push((path.clone(), kind));
+        return Ok(());
+    }
+    let first = going.len();
+    let root = dirs.root().beneath(path, Links::Refuse)?;
+    for visit in Walk::new(root, Filter::default(), None) {
+        match visit {
+            Visit::Found(found) => {
+                let beneath = found.path.components().try_fold(path.clone(), |path, name| path.join(name))?;
+                if !filter.excludes(&beneath, found.meta.kind == Kind::Dir) {
+                    going.push((beneath, found.meta.kind));
+                }
+            }
+            // Vanished meanwhile, or found out when it is removed.
+            Visit::Failed { .. } => {}
+        }
+    }
+    // Directories come before their contents in a walk.
+    if let Some(listed) = going.get_mut(first..) {
+        listed.reverse();
+    }
+    Ok(())
+}
+
+/// `false` where a directory is not empty and is to stay.
+fn remove(dirs: &mut Dirs, job: &ReceiveTree, place: &Place, item: &Item) -> Result<bool> {
+    let (parent, name) = item.path.split_last().unwrap_or_default();
+    let dir = dirs.get(&parent)?;
+    let removed = match &place.backup {
+        Some(backup) if item.kind != Kind::Dir => keep_aside(backup, &dir, &item.path, true),
+        _ => dir.remove(name),
+    };
+    match removed {
+        Ok(()) => Ok(true),
+        Err(error) if error.status() == Status::NotFound => Ok(true),
+        Err(error) if error.status() == Status::NotEmpty && !job.filter.is_empty() => Ok(false),
+        Err(error) => Err(error),
+    }
+}

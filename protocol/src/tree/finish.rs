@@ -1,0 +1,58 @@
+//! The end of a tree at the receiver: what was left for the time when everything has arrived.
+
+use super::TreeDone;
+use super::commit::{CommitJob, Committer, Step, What};
+use super::landing::TreeLanding;
+use super::receive::{Place, ReceiveTree};
+use super::turns::BATCH_FILES;
+use crate::error::{Failure, Result, Status};
+use crate::wire::Sender;
+
+impl TreeLanding {
+    /// The second pass, when everything has arrived.
+    pub(super) fn finish(mut self) -> Result<TreeDone> {
+        let complete = self.walked == Some(true) && self.unreadable == 0;
+        let mut done = self.done;
+        done.failed = self.committer.finish()?;
+        let mut rest = Vec::new();
+        if complete && done.failed == 0 {
+            rest = self.extras.remove(&self.job, &self.place, &self.special, &self.tx)?;
+            rest.append(&mut self.late);
+        }
+        for mut step in std::mem::take(&mut self.late) {
+            let what = "a directory stands here, and nothing is removed after a failure";
+            step.item.failure =
+                Some(Failure::new(Status::IsDirectory, format!("'{}': {what}", step.item.path)));
+            step.item.here = true;
+            rest.push(Step { what: What::Nothing, ..step });
+        }
+        rest.append(&mut self.ends);
+        if !rest.is_empty() {
+            let committer = Committer::spawn(commit_job(self.op, &self.job, &self.place, &self.tx))?;
+            for batch in chunks(rest) {
+                committer.commit(batch)?;
+            }
+            done.failed += committer.finish()?;
+        }
+        Ok(done)
+    }
+}
+
+pub(super) fn commit_job(op: u32, job: &ReceiveTree, place: &Place, tx: &Sender) -> CommitJob {
+    CommitJob {
+        op,
+        place: place.clone(),
+        tx: tx.clone(),
+        report: job.report,
+        meter: job.meter.clone(),
+        on_item: job.on_item.clone(),
+    }
+}
+
+fn chunks(steps: Vec<Step>) -> impl Iterator<Item = Vec<Step>> {
+    let mut steps = steps.into_iter();
+    std::iter::from_fn(move || {
+        let chunk: Vec<Step> = steps.by_ref().take(BATCH_FILES).collect();
+        (!chunk.is_empty()).then_some(chunk)
+    })
+}
