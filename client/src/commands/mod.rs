@@ -247,7 +247,7 @@ impl From<ClientError> for Failed {
             message: reason(&error),
             retry_safe: error.is_retry_safe(),
             about: match error {
-                ClientError::Untrusted(_) | ClientError::Via(_) => About::Itself,
+                ClientError::Untrusted(_) | ClientError::Via(_) | ClientError::NoSuchHost(_) => About::Itself,
                 _ => About::Server,
             },
         }
@@ -305,7 +305,8 @@ fn ends_the_job(error: &ClientError) -> bool {
         ClientError::Login(_)
         | ClientError::Untrusted(_)
         | ClientError::Credential(_)
-        | ClientError::Via(_) => true,
+        | ClientError::Via(_)
+        | ClientError::NoSuchHost(_) => true,
         ClientError::OutcomeUnknown(_) | ClientError::Interrupted(_) | ClientError::Usage(_) => false,
     }
 }
