@@ -275,12 +275,12 @@ fn make_dir(path: &Path, parents: bool) -> ft_protocol::Result<()> {
     Root::open(&above)?.dir(&RemotePath::root(), Links::Refuse)?.sync()
 }
 
+/// Compared as the paths are, so that nothing is made before there is something to be kept.
 fn keep_in(backup: &Path, to: &Path) -> ft_protocol::Result<Backup> {
-    let failed = |error: &std::io::Error| {
-        Error::io(format_args!("make the directory for backups '{}'", super::files::shown(backup)), error)
+    let failed = |path: &Path, error: &std::io::Error| {
+        Error::io(format_args!("open the directory for backups '{}'", super::files::shown(path)), error)
     };
-    std::fs::create_dir_all(backup).map_err(|error| failed(&error))?;
-    let real = |path: &Path| path.canonicalize().map_err(|error| failed(&error));
+    let real = |path: &Path| real_path(path).map_err(|error| failed(path, &error));
     let (real_backup, real_to) = (real(backup)?, real(to)?);
     if real_to.starts_with(&real_backup) {
         return Err(Error::local(
@@ -295,7 +295,23 @@ fn keep_in(backup: &Path, to: &Path) -> ft_protocol::Result<Backup> {
         Ok(rest) => Some(RemotePath::from_wire(rest.as_os_str().as_encoded_bytes())?),
         Err(_) => None,
     };
-    Ok(Backup { root: Root::open(backup)?, within })
+    let backup = backup.to_owned();
+    let open = move || {
+        std::fs::create_dir_all(&backup).map_err(|error| failed(&backup, &error))?;
+        Root::open(&backup)
+    };
+    Ok(Backup::new(open, within))
+}
+
+/// The path without links, as far as it exists.
+fn real_path(path: &Path) -> std::io::Result<PathBuf> {
+    match (path.canonicalize(), path.parent(), path.file_name()) {
+        (Err(error), Some(parent), Some(name)) if error.kind() == std::io::ErrorKind::NotFound => {
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            Ok(real_path(parent)?.join(name))
+        }
+        (real, _, _) => real,
+    }
 }
 
 /// Tells of everything once, however often the connection is made again: each attempt begins at the first name.

@@ -273,9 +273,10 @@ pub(super) fn result_of(number: u32, item: &Item) -> NodeResult {
 /// Keeps `path`, found in `dir`, under the same path in the backup directory.
 pub(super) fn keep_aside(backup: &Backup, dir: &Dir, path: &RemotePath, move_it: bool) -> Result<()> {
     let Some((parent, name)) = path.split_last() else { return Ok(()) };
+    let root = backup.root()?;
     if !parent.is_root() {
-        backup.root.make_dir(&parent, true)?;
+        root.make_dir(&parent, true)?;
     }
-    let to = backup.root.dir(&parent, Links::Refuse)?;
+    let to = root.dir(&parent, Links::Refuse)?;
     dir.keep_aside(name, &to, name, move_it)
 }

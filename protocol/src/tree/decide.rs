@@ -151,7 +151,10 @@ impl TreeLanding {
                 }
                 self.allow(replaces, item)?;
                 let action = if replaces { Action::Replaced } else { Action::Created };
-                self.note(Item { action, ..item.clone() });
+                // The tree's own directory is made by whoever opens the place.
+                if !item.path.is_root() {
+                    self.note(Item { action, ..item.clone() });
+                }
                 if self.job.dry_run {
                     false
                 } else {
@@ -160,12 +163,9 @@ impl TreeLanding {
                         self.put_aside(&above, item)?;
                     }
                     above.make_dir(name)?;
-                    let made = ModeRule::Default(node.mode).resolve(None);
-                    let wanted = if self.job.preserve { node.mode & 0o777 } else { made };
-                    mode = Some(wanted);
-                    if made & FILL != FILL {
-                        self.dir(&item.path)?.set_meta(Some(made | FILL), None)?;
-                    }
+                    // Without -p its owner can always use it: a later run has to.
+                    let made = ModeRule::Default(node.mode).resolve(None) | FILL;
+                    mode = Some(if self.job.preserve { node.mode & 0o777 } else { made });
                     true
                 }
             }

@@ -81,6 +81,11 @@ impl TreeLanding {
                 return Ok(());
             }
             self.job.meter.decided(item.size);
+            if late {
+                self.extras.replace(&item.path);
+                self.late.push(Step { number: 0, item: item.clone(), what: What::Nothing });
+                return Ok(());
+            }
             let action = if existing.is_some() { Action::Replaced } else { Action::Created };
             self.note(Item { action, ..item.clone() });
             return Ok(());
@@ -111,10 +116,11 @@ impl TreeLanding {
 
     /// Equal by size and time; with `-p` its mode may not be.
     fn equal(&mut self, node: &Node, item: &Item, meta: &Meta) {
-        self.done.equal += 1;
         self.job.meter.decided(item.size);
         let mode = Some(node.mode & 0o777).filter(|mode| self.job.preserve && *mode != meta.mode & 0o777);
-        if mode.is_some() && self.may(Rights::OVERWRITE) {
+        if mode.is_none() || !self.may(Rights::OVERWRITE) {
+            self.done.equal += 1;
+        } else {
             let what =
                 if self.job.dry_run { What::Nothing } else { What::Meta { mode, mtime: Some(item.mtime) } };
             let item = Item { action: Action::Meta, ..item.clone() };

@@ -68,15 +68,18 @@ impl Extras {
         }
     }
 
-    /// Removes everything, or nothing where it is more than allowed. Gives what is to be reported.
+    /// Removes everything, or nothing where it is more than allowed. Gives what is to be reported, and why nothing was
+    /// removed.
     pub(super) fn remove(
         &mut self,
         job: &ReceiveTree,
         place: &Place,
         special: &HashSet<RemotePath>,
         tx: &Sender,
-    ) -> Result<Vec<Step>> {
-        let (Some(most), Some(root)) = (job.delete, place.root.as_ref()) else { return Ok(Vec::new()) };
+    ) -> Result<(Vec<Step>, Option<Error>)> {
+        let (Some(most), Some(root)) = (job.delete, place.root.as_ref()) else {
+            return Ok((Vec::new(), None));
+        };
         let mut dirs = Dirs::new(root.clone());
         let within = place.backup.as_ref().and_then(|backup| backup.within.clone());
         let mut steps = Vec::new();
@@ -99,23 +102,15 @@ impl Extras {
                 ));
             }
         }
-        if going.len() as u64 > most {
-            return Err(Error::local(
-                Status::Limit,
-                format!(
-                    "{} entries would be removed, and --max-delete allows {most}; all files arrived, nothing was removed",
-                    going.len()
-                ),
-            ));
+        let refused = (going.len() as u64 > most).then(|| too_many(going.len(), most));
+        // A dry run tells what they are all the same.
+        if refused.is_some() && !job.dry_run {
+            return Ok((Vec::new(), refused));
         }
         if !going.is_empty() && !job.rights.contains(Rights::DELETE) {
-            return Err(Error::local(
-                Status::Denied,
-                format!(
-                    "the account lacks the right 'delete' for {} entries; nothing was removed",
-                    going.len()
-                ),
-            ));
+            let what =
+                "the account lacks the right 'delete', so nothing was removed; ask the server's operator";
+            return Ok((Vec::new(), Some(Error::local(Status::Denied, what))));
         }
         for (path, kind) in going {
             let mut item = Item::new(path, kind, Action::Deleted);
@@ -132,8 +127,15 @@ impl Extras {
             }
             steps.push(Step { number: 0, item, what: What::Nothing });
         }
-        Ok(steps)
+        Ok((steps, refused))
     }
+}
+
+fn too_many(count: usize, most: u64) -> Error {
+    let entries = if count == 1 { "entry" } else { "entries" };
+    let what =
+        format!("{count} {entries} would be removed, and --max-delete allows {most}; nothing was removed");
+    Error::local(Status::Limit, what)
 }
 
 /// Lists a name with all that is beneath it, contents before their directory.

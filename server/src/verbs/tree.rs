@@ -166,17 +166,16 @@ fn backup(root: &Root, rights: Rights, path: &RemotePath, put: &TreePut) -> Resu
         let message = format!("the directory for backups '{backup}' is or holds '{path}'; name another one");
         return Err(Error::local(Status::Invalid, message));
     }
-    let within = backup.beneath(path);
     match root.beneath(&backup, Links::Refuse) {
-        Ok(root) => Ok(Some(Backup { root, within })),
-        Err(error) if error.status() == Status::NotFound => {
-            policy::may_place(false, rights, &backup)?;
-            if put.dry_run {
-                return Ok(None);
-            }
-            root.make_dir(&backup, true)?;
-            Ok(Some(Backup { root: root.beneath(&backup, Links::Refuse)?, within }))
-        }
-        Err(error) => Err(error),
+        Ok(_) => {}
+        // It is made when there is something to keep.
+        Err(error) if error.status() == Status::NotFound => policy::may_place(false, rights, &backup)?,
+        Err(error) => return Err(error),
     }
+    let (root, within) = (root.clone(), backup.beneath(path));
+    let open = move || {
+        root.make_dir(&backup, true)?;
+        root.beneath(&backup, Links::Refuse)
+    };
+    Ok(Some(Backup::new(open, within)))
 }
