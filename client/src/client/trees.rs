@@ -1,6 +1,7 @@
 //! Transfers of whole directories.
 
 use std::collections::HashSet;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -92,6 +93,7 @@ impl Client {
         backup: Option<&Path>,
         options: &TreeOptions,
     ) -> Result<TreeDone> {
+        only_one_of_both(options)?;
         let account = format!("{}@{}\0{from}", self.builder.user, self.builder.address);
         let once = Once::new(Arc::clone(&options.on_item), true);
         let held: Arc<Mutex<Option<Held>>> = Arc::default();
@@ -161,14 +163,16 @@ impl Client {
                 format!("the directory for backups '{backup}' is or holds '{to}'; name another one");
             return Err(Error::local(Status::Invalid, message).into());
         }
+        only_one_of_both(options)?;
+        // Held for the whole run: what is mounted over it, or unmounted, between two attempts is another directory.
+        let source = from.to_owned();
+        let root = tokio::task::spawn_blocking(move || Root::open(&source)).await;
+        let root = root.unwrap_or_else(|error| Err(super::files::internal(&error)))?;
         let once = Once::new(Arc::clone(&options.on_item), true);
         let unheard = Unheard::default();
         let meter = Some(options.meter.bytes());
         self.repeat(Repeat::Safe, meter, async |session, attempt| {
             once.attempt(attempt);
-            let source = from.to_owned();
-            let root = tokio::task::spawn_blocking(move || Root::open(&source)).await;
-            let root = root.unwrap_or_else(|error| Err(super::files::internal(&error)))?;
             let request = TreePut {
                 path: to.as_bytes().to_vec(),
                 digest: options.digest as u32,
@@ -186,7 +190,7 @@ impl Client {
             };
             let op = session.request(request).await?;
             let job = SendTree {
-                root,
+                root: root.clone(),
                 filter: options.filter.clone(),
                 names: options.names.clone(),
                 algorithm: options.digest,
@@ -208,6 +212,14 @@ impl Client {
     }
 }
 
+/// What a list of names leaves out is not missing at the source.
+fn only_one_of_both(options: &TreeOptions) -> Result<()> {
+    if options.names.is_some() && options.delete.is_some() {
+        return Err(super::ClientError::usage("a list of names and deletion do not go together"));
+    }
+    Ok(())
+}
+
 pub(super) async fn send_names(session: &Session, op: u32, names: Option<&Names>) -> ft_protocol::Result<()> {
     let Some(names) = names else { return Ok(()) };
     for chunk in names.to_wire().chunks(STREAM_CAP as usize) {
@@ -224,6 +236,7 @@ struct Held {
 
 fn hold(to: &Path, backup: Option<&Path>, options: &TreeOptions) -> ft_protocol::Result<Held> {
     let shown = || super::files::shown(to);
+    let mut made = false;
     match to.metadata() {
         Ok(meta) if meta.is_dir() => {}
         Ok(_) => {
@@ -237,12 +250,14 @@ fn hold(to: &Path, backup: Option<&Path>, options: &TreeOptions) -> ft_protocol:
                 return Ok(Held { place: Place::default(), _lock: None });
             }
             make_dir(to, options.parents)?;
+            made = true;
         }
         Err(error) => return Err(Error::io(format_args!("open '{}'", shown()), &error)),
     }
     let tree = Root::open(to)?;
+    let backup = backup.map(|backup| keep_in(backup, to)).transpose()?;
     if options.dry_run {
-        return Ok(Held { place: Place { root: Some(tree), backup: None }, _lock: None });
+        return Ok(Held { place: Place { root: Some(tree), made: false, backup }, _lock: None });
     }
     let lock =
         tree.dir(&RemotePath::root(), Links::Refuse)?.lock().map_err(|error| match error.status() {
@@ -252,8 +267,7 @@ fn hold(to: &Path, backup: Option<&Path>, options: &TreeOptions) -> ft_protocol:
             ),
             _ => error,
         })?;
-    let backup = backup.map(|backup| keep_in(backup, to)).transpose()?;
-    Ok(Held { place: Place { root: Some(tree), backup }, _lock: Some(lock) })
+    Ok(Held { place: Place { root: Some(tree), made, backup }, _lock: Some(lock) })
 }
 
 /// The directory survives a power cut: so does its name in the one above.
@@ -269,8 +283,10 @@ fn make_dir(path: &Path, parents: bool) -> ft_protocol::Result<()> {
             _ => Error::io(format_args!("make directory '{shown}'"), error),
         }
     };
-    let made = if parents { std::fs::create_dir_all(path) } else { std::fs::create_dir(path) };
-    made.map_err(|error| failed(&error))?;
+    let above = path.parent().filter(|above| parents && !above.as_os_str().is_empty());
+    above.map_or(Ok(()), std::fs::create_dir_all).map_err(|error| failed(&error))?;
+    // It gets its mode as soon as that is known.
+    std::fs::DirBuilder::new().mode(0o700).create(path).map_err(|error| failed(&error))?;
     let above: PathBuf = path.components().as_path().parent().map(Path::to_owned).unwrap_or_default();
     Root::open(&above)?.dir(&RemotePath::root(), Links::Refuse)?.sync()
 }
@@ -375,7 +391,7 @@ impl Told {
             Action::Deleted if self.removes => true,
             _ if item.failure.is_some() || item.kind == Kind::Other => self.ahead.insert(item.path.clone()),
             // What was made of these stands there at the next attempt, and is not made again.
-            _ if item.kind != Kind::File => true,
+            _ if item.kind != Kind::File && self.removes => true,
             _ if self.until.as_ref().is_some_and(|until| !is_after(&item.path, until)) => false,
             _ => {
                 if self.last.as_ref().is_none_or(|last| is_after(&item.path, last)) {

@@ -17,7 +17,7 @@ impl TreeLanding {
         let mut rest = Vec::new();
         let mut refused = None;
         if complete && done.failed == 0 {
-            (rest, refused) = self.extras.remove(&self.job, &self.place, &self.special, &self.tx)?;
+            (rest, refused) = self.extras.remove(&self.job, &self.place, &self.special, &mut self.pulse)?;
         }
         let stays = match refused {
             None if complete && done.failed == 0 => {

@@ -71,6 +71,8 @@ pub type OpenPlace = Box<dyn FnOnce() -> Result<Place> + Send>;
 pub struct Place {
     /// The directory; `None` where a dry run would make it first.
     pub root: Option<Root>,
+    /// It was made for this, and private until its mode is known.
+    pub made: bool,
     /// Where what is replaced or removed is kept.
     pub backup: Option<Backup>,
 }
