@@ -134,3 +134,18 @@ fn is_older(changed: Mtime, age: Duration) -> bool {
         Mtime { secs: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX), nanos: limit.subsec_nanos() };
     age.is_zero() || changed < limit
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn age_is_counted_from_the_last_change() {
+        let week = Duration::from_secs(7 * 86_400);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
+        let ago = |secs| Mtime { secs: now - secs, nanos: 0 };
+        assert!(is_older(ago(8 * 86_400), week));
+        assert!(!is_older(ago(6 * 86_400), week) && !is_older(ago(-86_400), week));
+        assert!(is_older(ago(-86_400), Duration::ZERO));
+    }
+}
