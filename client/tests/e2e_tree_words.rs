@@ -5,6 +5,7 @@
 mod common;
 
 use std::fs;
+use std::os::unix::fs::symlink;
 
 use common::{BLOCK, Ran, Running, Watch, World, noise, staging_files};
 use rustix::fs::{CWD, Mode, mkfifoat};
@@ -121,4 +122,28 @@ fn a_name_of_this_end_has_no_host_before_it() {
     fs::write(world.home().join(".local"), "").unwrap();
     world.ft(["put", "a", "nas:"]).ok().says("ftclient/receipts");
     world.ft(["get", "-r", "nas:", "none/copy"]).exits(4).says("make it first");
+}
+
+#[test]
+fn a_link_that_a_pattern_names_is_followed_and_one_within_is_not() {
+    let world = World::new();
+    fs::create_dir_all(world.remote("real/d")).unwrap();
+    world.serve("real/d/a", "one");
+    symlink("real/d", world.remote("link")).unwrap();
+    symlink("d", world.remote("real/within")).unwrap();
+    fs::create_dir(world.local("here")).unwrap();
+    world.ft(["get", "-r", "nas:*", "here"]).ok();
+    assert!(
+        world.local("here/link").symlink_metadata().unwrap().is_dir() && world.local("here/link/a").exists()
+    );
+    assert!(world.local("here/real/within").symlink_metadata().unwrap().is_symlink());
+}
+
+#[test]
+fn the_shell_sums_up_each_command_that_does_not_come_to_its_end() {
+    let world = World::new();
+    fs::create_dir(world.local("src")).unwrap();
+    let ran = world.ft_with(["shell", "--json"], b"-check src none\nput -r src copy\n").ok();
+    let sums: Vec<Value> = ran.events().into_iter().filter(|event| event["type"] == "summary").collect();
+    assert_eq!((sums.len(), &sums[0]["exit"], &sums[1]["exit"]), (2, &4.into(), &0.into()), "{sums:?}");
 }
