@@ -276,8 +276,9 @@ fn make_dir(path: &Path, parents: bool) -> ft_protocol::Result<()> {
         let shown = super::files::shown(path);
         match error.kind() {
             std::io::ErrorKind::NotFound => {
-                let message =
-                    format!("the directory above '{shown}' does not exist; --mkdirs makes missing ones");
+                let message = format!(
+                    "the directory above '{shown}' does not exist; make it first (sync does with --mkdirs)"
+                );
                 Error::local(Status::NotFound, message)
             }
             _ => Error::io(format_args!("make directory '{shown}'"), error),

@@ -1,7 +1,8 @@
 use std::io::Write;
 use std::path::Path;
 
-use ft_protocol::{Failure, RemotePath};
+use ft_protocol::fs::Mtime;
+use ft_protocol::{Failure, RemotePath, Status};
 use tempfile::TempDir;
 
 use super::*;
