@@ -1,7 +1,7 @@
 //! Everything that the client says: text for people, JSON for programs, each on the stream it belongs to.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::Duration;
 
 use ft_protocol::display::Escaped;
@@ -279,7 +279,17 @@ impl Output {
         }
         let mut line = serde_json::to_vec(event)?;
         line.push(b'\n');
-        self.write(if self.0.options.data_on_stdout { &self.0.err } else { &self.0.out }, &line)
+        self.write(self.json_sink(), &line)
+    }
+
+    /// An event that may be missed: left out while another line is being written, whose reader may stand still.
+    pub(crate) fn passing(&self, event: &Event) -> io::Result<()> {
+        let is_free = !matches!(self.json_sink().try_lock(), Err(TryLockError::WouldBlock));
+        if is_free { self.event(event) } else { Ok(()) }
+    }
+
+    fn json_sink(&self) -> &Sink {
+        if self.0.options.data_on_stdout { &self.0.err } else { &self.0.out }
     }
 
     /// A line for people on standard error, unless that is where JSON goes.

@@ -93,6 +93,11 @@ impl Books {
     pub(super) fn open(&self) -> MutexGuard<'_, Entries> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Whether nothing more can be said. Does not wait for a line that is being written, whose reader may stand still.
+    pub(super) fn is_mute(&self) -> bool {
+        self.0.try_lock().is_ok_and(|entries| entries.unsaid.is_some())
+    }
 }
 
 impl Entries {
@@ -185,11 +190,6 @@ impl Entries {
     /// Why nothing more can be said.
     pub(super) fn unsaid(&mut self) -> io::Result<()> {
         self.unsaid.take().map_or(Ok(()), Err)
-    }
-
-    /// Whether nothing more can be said.
-    pub(super) fn is_mute(&self) -> bool {
-        self.unsaid.is_some()
     }
 
     fn take(&mut self, place: &Place, item: &Item) -> io::Result<()> {

@@ -94,6 +94,11 @@ impl Findings {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether nothing more can be said. Does not wait for a line that is being written, whose reader may stand still.
+    fn is_mute(&self) -> bool {
+        self.0.try_lock().is_ok_and(|entries| entries.unsaid.is_some())
+    }
+
     /// Waits for the comparison while its progress is shown; an error where nobody reads what it finds.
     async fn until_mute<T>(
         &self,
@@ -112,7 +117,7 @@ impl Findings {
                 done = &mut work => break Some(done),
                 _ = tick.tick() => {
                     shown.look(&part, meter, true);
-                    if self.open().unsaid.is_some() {
+                    if self.is_mute() {
                         break None;
                     }
                 }

@@ -137,7 +137,7 @@ impl<'a> Run<'a> {
                 done = &mut work => break done,
                 _ = tick.tick() => {
                     self.shown.look(&part, meter, last);
-                    if self.books.open().is_mute() {
+                    if self.books.is_mute() {
                         break Ok(TreeDone::default());
                     }
                 }
