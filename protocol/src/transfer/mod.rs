@@ -21,6 +21,7 @@ mod reading;
 mod receive;
 mod send;
 mod sink;
+mod standing;
 
 use std::fs::File;
 use std::io::ErrorKind;
