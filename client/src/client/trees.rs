@@ -1,16 +1,14 @@
 //! Transfers of whole directories.
 
 use std::collections::HashSet;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ft_protocol::auth::Rights;
 use ft_protocol::digest::Algorithm;
-use ft_protocol::fs::{DirLock, Filter, Kind, Links, Names, Root};
+use ft_protocol::fs::{Filter, Kind, Names, Root};
 use ft_protocol::tree::{
-    Action, Backup, Item, OnItem, Place, ReceiveTree, SendTree, TreeDone, TreeMeter, Unheard, receive_tree,
-    send_tree,
+    Action, Item, OnItem, ReceiveTree, SendTree, TreeDone, TreeMeter, Unheard, receive_tree, send_tree,
 };
 use ft_protocol::wire::Message;
 use ft_protocol::wire::frame::STREAM_CAP;
