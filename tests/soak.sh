@@ -27,6 +27,8 @@ if $sample; then
     # Faults by count; of the others those whose long version takes no minutes.
     export FT_CASES="${FT_CASES:-500}"
     run cargo test -p ft-tests --test wire_faults
+    run env FT_CASES=200 cargo test -p ft-tests --test tree_faults
+    run env FT_SOAK=1 cargo test -p ft-tests --test tree_hostile
     run env FT_SOAK=1 cargo test -p ft-tests --test ghosts
     run cargo test -p ft-tests --test load
     run env FT_SOAK=1 cargo test -p ft-tests --test exec_ends again_and_again
@@ -36,6 +38,8 @@ fi
 export FT_SOAK=1
 run cargo test -p ft-protocol --lib escape
 run cargo test -p ft-tests --test wire_faults
+run cargo test -p ft-tests --test tree_faults
+run cargo test -p ft-tests --test tree_hostile
 run cargo test -p ft-tests --test ghosts
 run cargo test -p ft-tests --test load
 run cargo test -p ft-tests --test exec_ends

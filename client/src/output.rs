@@ -1,7 +1,7 @@
 //! Everything that the client says: text for people, JSON for programs, each on the stream it belongs to.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::Duration;
 
 use ft_protocol::display::Escaped;
@@ -12,7 +12,7 @@ mod tree;
 
 pub use event::{Event, JsonDigest, JsonPath};
 pub use text::{Entry, EntryKind, grouped, human_bytes, human_duration, human_rate, reason, sum_line};
-pub use tree::{Change, Compared, ComparedReport, ItemReport, Tallied};
+pub use tree::{Change, Compared, ComparedReport, ItemName, ItemReport, Tallied};
 
 use crate::client::Ended;
 use crate::exit::Exit;
@@ -90,6 +90,8 @@ pub struct ErrorReport<'a> {
     pub retry_safe: bool,
     /// It is about a file of this end: a person is told no host.
     pub here: bool,
+    /// The path is one of this end, whoever says what is wrong: a person is told the host after it.
+    pub local: bool,
 }
 
 /// A run in numbers.
@@ -157,23 +159,28 @@ impl Output {
     }
 
     /// A file was left out by rule, which is no failure.
-    pub fn skipped(&self, host: &str, path: &[u8], why: &str) -> io::Result<()> {
+    pub fn skipped(&self, host: &str, name: &ItemName<'_>, why: &str) -> io::Result<()> {
+        self.left_alone(host, name, why)?;
+        self.info(&format!("{}: skipped: {why}", Escaped::new(name.text)))
+    }
+
+    /// The same without a line for people, who are told how many there were.
+    pub fn left_alone(&self, host: &str, name: &ItemName<'_>, why: &str) -> io::Result<()> {
         self.event(&Event::Skipped {
             host: host.to_owned(),
-            path: JsonPath::new(path),
+            path: JsonPath::new(name.remote),
             message: why.to_owned(),
-        })?;
-        self.info(&format!("{}: skipped: {why}", Escaped::new(path)))
+        })
     }
 
     /// A file arrived, and there is something to know about it.
-    pub fn warning(&self, host: &str, path: &[u8], message: &str) -> io::Result<()> {
+    pub fn warning(&self, host: &str, name: &ItemName<'_>, message: &str) -> io::Result<()> {
         self.event(&Event::Warning {
             host: host.to_owned(),
-            path: JsonPath::new(path),
+            path: JsonPath::new(name.remote),
             message: message.to_owned(),
         })?;
-        self.info(&format!("{}: warning: {message}", Escaped::new(path)))
+        self.info(&format!("{}: warning: {message}", Escaped::new(name.text)))
     }
 
     /// A connection is tried again after a wait.
@@ -196,6 +203,15 @@ impl Output {
             return Ok(());
         }
         self.info(&text::summary_line(summary))
+    }
+
+    /// The last words of a run that was cut short. No text where there is nothing to count.
+    pub fn cut_short(&self, summary: &Summary, code: u8) -> io::Result<()> {
+        self.event(&Event::summary(summary, code))?;
+        if summary.files + summary.failed + summary.skipped + summary.equal + summary.deleted == 0 {
+            return Ok(());
+        }
+        self.info(&format!("cut short: {}", text::summary_line(summary)))
     }
 
     /// One line of `ls`.
@@ -263,7 +279,17 @@ impl Output {
         }
         let mut line = serde_json::to_vec(event)?;
         line.push(b'\n');
-        self.write(if self.0.options.data_on_stdout { &self.0.err } else { &self.0.out }, &line)
+        self.write(self.json_sink(), &line)
+    }
+
+    /// An event that may be missed: left out while another line is being written, whose reader may stand still.
+    pub(crate) fn passing(&self, event: &Event) -> io::Result<()> {
+        let is_free = !matches!(self.json_sink().try_lock(), Err(TryLockError::WouldBlock));
+        if is_free { self.event(event) } else { Ok(()) }
+    }
+
+    fn json_sink(&self) -> &Sink {
+        if self.0.options.data_on_stdout { &self.0.err } else { &self.0.out }
     }
 
     /// A line for people on standard error, unless that is where JSON goes.

@@ -275,7 +275,7 @@ impl Progress {
             }
             Shown::Json(output) => {
                 if state.is_due(STATUS_EVERY, now) {
-                    let _ = output.event(&state.event(now));
+                    let _ = output.passing(&state.event(now));
                 }
             }
         }

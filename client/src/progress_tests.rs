@@ -170,6 +170,7 @@ fn position(files: (u64, u64), bytes: (u64, u64), is_final: bool) -> Position<'s
     Position {
         files_done: files.0,
         files_total: files.1,
+        bytes_kept: 0,
         bytes_done: bytes.0,
         bytes_total: bytes.1,
         is_final,

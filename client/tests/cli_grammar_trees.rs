@@ -198,6 +198,18 @@ fn backups_are_on_the_side_that_changes_and_not_what_changes() {
     {
         refused(line, "choose another");
     }
+    for line in [
+        "sync --backup-dir b/old a nas:b",
+        "sync --backup-dir nas:/b//./old/1 a nas:b/",
+        "sync --backup-dir old a nas:",
+        "sync --backup-dir b/old nas:a b",
+        "sync --backup-dir ./b/../b/old nas:a b/",
+        "sync --backup-dir old nas:a .",
+    ] {
+        refused(line, "beneath");
+    }
+    refused("sync --backup-dir . nas:a b", "holds it");
+    assert_eq!(sync("sync --backup-dir bb a nas:b").backup, remote("bb"));
 }
 
 #[test]
@@ -207,7 +219,8 @@ fn check_compares_a_local_with_a_remote_directory() {
     };
     assert_eq!((local, remote.to_string()), (PathBuf::from("a"), "b".into()));
     assert_eq!(select.rules.len(), 1);
-    assert!(matches!(check("check a b"), CheckPlan::Trees { .. }));
+    assert!(matches!(check("check a :b"), CheckPlan::Trees { .. }));
+    refused("check a b", "host:path, or :path");
     refused("check nas:a b", "the first directory is local");
     refused("check a", "REMOTE");
     refused("check", "required");

@@ -2,11 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a failed test panics")]
 
 use std::fs;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use ftclient::cli::{CheckPlan, Direction, Plan, SyncPlan, parse};
+use ft_protocol::RemotePath;
+use ft_protocol::fs::{Filter, Rule};
+use ftclient::cli::{CheckPlan, Direction, Plan, RuleSource, Selection, SyncPlan, parse};
 use ftclient::exit::Exit;
 use tempfile::TempDir;
 
@@ -115,6 +118,42 @@ fn its_settings_become_options() {
 }
 
 #[test]
+fn it_leaves_out_what_changes_while_it_runs() {
+    let scene = Scene::new();
+    let home = "XDG_STATE_HOME=$BACKUP_SOURCE/st[a]te\nexport XDG_STATE_HOME\n";
+    assert_eq!(scene.run(&format!("{home}BACKUP_VERIFY=yes"), 0, 0).status.code(), Some(0));
+    let left_out = |select: &Selection| format!("{:?}", select.rules);
+    let Plan::Check(CheckPlan::Trees { select, .. }) = &scene.plans()[1] else { panic!("no check") };
+    assert_eq!(left_out(select), left_out(&scene.sync().select));
+    let filter = scene.sync().select.rules.into_iter().map(|rule| match rule {
+        RuleSource::Pattern { include, pattern } => Rule { include, pattern: pattern.into_vec() },
+        RuleSource::File(file) => panic!("{file:?}"),
+    });
+    let filter = Filter::new(filter.collect()).unwrap();
+    let excludes =
+        |path: &str, is_dir| filter.excludes(&RemotePath::from_wire(path.as_bytes()).unwrap(), is_dir);
+    assert!(
+        excludes("st[a]te/ftclient", true) && !excludes("st[a]te", true) && !excludes("state/ftclient", true)
+    );
+
+    let scene = Scene::new();
+    scene.run("BACKUP_LOG=\"$BACKUP_SOURCE/log\"", 0, 0);
+    let rules = format!("{:?}", scene.sync().select.rules);
+    assert!(rules.contains("\"/log\"") && rules.contains("\"/log.new.*\""), "{rules}");
+}
+
+#[test]
+fn a_run_without_a_summary_is_no_success_and_leaves_no_log_of_its_own() {
+    let scene = Scene::new();
+    fs::write(scene.path("bin/ftclient"), "#!/bin/sh\nexit $STUB_SYNC\n").unwrap();
+    assert_eq!(scene.run("", 0, 0).status.code(), Some(1));
+    assert_eq!(scene.run("", 137, 0).status.code(), Some(137));
+    let logs = fs::read_dir(scene.path("home/.local/state/ftclient")).unwrap();
+    let logs: Vec<_> = logs.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(logs, ["backup.jsonl"]);
+}
+
+#[test]
 fn its_exit_code_is_that_of_ftclient_with_a_reason() {
     for (code, says) in [
         (3, "some files failed; 3 transferred"),
@@ -144,6 +183,10 @@ fn an_empty_or_missing_source_is_no_order_to_delete_everything() {
         assert_eq!(ran.status.code(), Some(code), "{source}");
     }
     assert_eq!(scene.run("BACKUP_TARGET=", 0, 0).status.code(), Some(2));
+    for (target, keep) in [("nas:backup", "nas:backup/old"), ("nas:a/", "nas:a//old"), ("nas:", "nas:old")] {
+        let ran = scene.run(&format!("BACKUP_TARGET={target}\nBACKUP_KEEP={keep}"), 0, 0);
+        assert_eq!(ran.status.code(), Some(2), "{target} {keep}");
+    }
     assert!(!Path::new(&scene.path("words")).exists(), "ftclient was not started");
 }
 

@@ -21,7 +21,7 @@ fn a_dry_run_says_what_a_get_would_do_and_does_nothing() {
     assert_eq!(ran.err, "+ new: 5 B\n* old: 11 B\nwould transfer 2 files, 16 B\n");
     assert!(!world.local("new").exists());
     assert_eq!(fs::read(world.local("old")).unwrap(), b"old content");
-    let ran = world.ft(["get", "-n", "--no-clobber", "nas:old", "nas:none", "."]).exits(4);
+    let ran = world.ft(["get", "-n", "-v", "--no-clobber", "nas:old", "nas:none", "."]).exits(4);
     assert!(ran.err.contains("old: skipped: exists already"), "{}", ran.err);
     let item = world.ft(["get", "-n", "--json", "nas:new"]).ok().event("item");
     assert_eq!(

@@ -160,7 +160,7 @@ pub struct TransferArgs {
     /// Keep mode and modification time; owner, group, ACLs, extended attributes and hard links are not kept
     #[arg(short, long)]
     pub preserve: bool,
-    /// Leave existing files alone and report them as skipped
+    /// Leave existing files alone and count them as skipped; -v names them where there are several
     #[arg(long)]
     pub no_clobber: bool,
     /// Start over instead of going on with a partial file

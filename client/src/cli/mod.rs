@@ -4,6 +4,7 @@
     reason = "doc comments of arguments are help texts: [user@]host is no link"
 )]
 
+mod backup;
 mod exec;
 pub mod globals;
 mod remote;
@@ -29,6 +30,7 @@ use crate::address::{AddressError, HostSpec, RemoteArg, RemoteOperand};
 use crate::exit::Exit;
 use globals::{ConnectionArgs, RunArgs};
 
+pub use backup::BackupDir;
 pub use clap_complete::Shell;
 pub use exec::{ExecPlan, Input};
 pub use remote::{LsPlan, MkdirPlan, MvPlan, RmPlan, StatPlan, SumPlan};
@@ -36,7 +38,7 @@ pub use select::{NameList, RuleSource, Selection};
 pub use setup::{JoinPlan, TrustPlan, write_completions, write_man};
 pub use shell::LinePlan;
 pub(crate) use shell::{line_command, parse_line};
-pub use sync::{BackupDir, CheckPlan, Direction, Sides, SyncPlan};
+pub use sync::{CheckPlan, Direction, Sides, SyncPlan};
 pub use transfer::{GetPlan, LocalSource, LocalTarget, PutPlan, TreePlan};
 
 const REMOTES: &str = "\
@@ -46,7 +48,7 @@ has no '/' before it, so host:2222 names a file; ports come from -P, a URL or th
 '*', '?' and '[...]' in remote names are patterns (quote them from your shell); a backslash takes away their meaning.
 
 Exit codes: 0 done and verified; 1 failure; 2 usage or configuration; 3 some files failed; 4 not found; \
-5 network or temporary, a retry is safe; 6 digest mismatch; 7 login, server key or missing right; 8 server limit; \
+5 network or temporary, a retry is safe; 6 digest mismatch; 7 login, server key or missing right; 8 server limit or --max-delete; \
 9 nothing to do (--error-on-no-transfer); 10 deadline; 11 locked or busy; 12 disk full; 13 versions do not fit.";
 
 /// Move files to and from an ftserver: encrypted, verified by digest, resumable

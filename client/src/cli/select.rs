@@ -21,8 +21,8 @@ the directory's top on; '/' at the end means directories only. The first pattern
 --exclude in the order of the command line; what fits none takes part, and an excluded directory is not entered";
 const INCLUDE_HELP: &str = "Let names take part that a later --exclude would leave out";
 const EXCLUDE_FROM_HELP: &str = "Read patterns to exclude, one a line; '-' is standard input; empty lines and those with '#' in front are skipped";
-const FILES_FROM_HELP: &str = "Only these names, and all that is in them: one path a line, beneath the directory; '-' \
-is standard input";
+const FILES_FROM_HELP: &str = "Only these names, and all that is in them: one path a line, beneath the directory, CRLF too; \
+'-' is standard input";
 const FROM0_HELP: &str = "Names of --files-from end in a zero byte, as 'find -print0' writes them";
 
 /// The options as they were typed. Made by hand: clap's derive does not tell in which order options of different

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 use ft_protocol::RemotePath;
 
+use super::backup::{BackupDir, Target};
 use super::globals::TransferArgs;
 use super::select::{SelectArgs, Selection};
 use super::values::DigestChoice;
@@ -18,7 +19,8 @@ Makes directory DST equal to directory SRC, with or without a '/' at the end, by
 same size and modification time counts as equal, unless --checksum compares the contents. Modification times are \
 kept; modes too with -p. Links are copied as links; devices, sockets and FIFOs are skipped. What DST has and SRC has \
 not stays, unless --delete removes it: after everything arrived, and not at all where anything failed. What is \
-excluded is left alone at both ends. The same command again takes up what was cut short.
+excluded is left alone at both ends. --backup-dir keeps the last version of a name; a directory for each run keeps \
+them all. The same command again takes up what was cut short.
 
 The remote side has a colon: host:path, or :path for the host of -H or the default one. A local name with a colon is \
 written ./a:b.
@@ -71,7 +73,7 @@ pub(super) struct SyncArgs {
     /// Say what would be done, and do nothing
     #[arg(short = 'n', long)]
     dry_run: bool,
-    /// Keep what is replaced or deleted in this directory, on the side of DST and on the same file system
+    /// Keep what is replaced or deleted in this directory: on the side of DST, outside of it, on the same file system
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     backup_dir: Option<OsString>,
     /// Make missing parent directories of DST
@@ -91,7 +93,7 @@ pub(super) struct CheckArgs {
     /// Local directory
     #[arg(value_name = "LOCAL", value_hint = ValueHint::AnyPath, required_unless_present = "receipt")]
     here: Option<PathBuf>,
-    /// Remote directory
+    /// Remote directory, as host:path or :path
     #[arg(value_name = "REMOTE", required_unless_present = "receipt")]
     there: Option<OsString>,
     /// Compare with what this run recorded
@@ -145,15 +147,6 @@ pub enum Direction {
     ToServer,
     /// The local directory becomes equal to the remote one.
     FromServer,
-}
-
-/// A directory on the side of the target.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BackupDir {
-    /// On the server, never the root.
-    Remote(RemotePath),
-    /// Here.
-    Local(PathBuf),
 }
 
 /// A `check`, ready to run.
@@ -221,7 +214,8 @@ impl SyncArgs {
                 "--delete and --files-from exclude each other: all that is not listed would go",
             ));
         }
-        let backup = self.backup_dir.as_deref().map(|dir| backup_dir(dir, direction, &remote, hosts));
+        let target = Target { direction, local: &local, remote: &remote };
+        let backup = self.backup_dir.as_deref().map(|dir| BackupDir::plan(dir, &target, hosts));
         Ok(SyncPlan {
             direction,
             local,
@@ -235,30 +229,6 @@ impl SyncArgs {
             transfer: self.transfer,
         })
     }
-}
-
-fn backup_dir(
-    dir: &OsStr,
-    direction: Direction,
-    target: &RemotePath,
-    hosts: &mut Hosts,
-) -> Result<BackupDir, UsageError> {
-    if dir.is_empty() {
-        return Err(UsageError::new("--backup-dir needs the name of a directory"));
-    }
-    if direction == Direction::FromServer {
-        if hosts.names_host(dir) {
-            return Err(UsageError::new("--backup-dir is on the side of DST, which is local here"));
-        }
-        return Ok(BackupDir::Local(hosts.local(dir)));
-    }
-    let remote = if names_remote(dir) { hosts.beside_local(dir)? } else { hosts.remote(dir)? }.literal()?;
-    if target.starts_with(&remote) {
-        return Err(UsageError::new(format!(
-            "--backup-dir '{remote}' is the directory that becomes equal to another one, or holds it; choose another"
-        )));
-    }
-    Ok(BackupDir::Remote(remote))
 }
 
 impl CheckArgs {
@@ -291,8 +261,17 @@ impl CheckArgs {
                     ));
                 }
                 let local = local_directory(local.as_os_str(), hosts)?;
-                let there =
-                    if names_remote(&there) { hosts.beside_local(&there)? } else { hosts.remote(&there)? };
+                let there = match (names_remote(&there), hosts.here.is_some()) {
+                    (true, _) => hosts.beside_local(&there)?,
+                    // The shell knows by the place which side is meant.
+                    (false, true) => hosts.remote(&there)?,
+                    (false, false) => {
+                        return Err(UsageError::new(
+                            "check LOCAL REMOTE: the second directory is remote; write host:path, or :path for the \
+                             default host",
+                        ));
+                    }
+                };
                 Ok(CheckPlan::Trees { local, remote: there.literal()?, digest: self.digest, select })
             }
             _ => Err(UsageError::new("check needs a local and a remote directory, or --receipt RUN")),
@@ -310,7 +289,7 @@ fn local_directory(text: &OsStr, hosts: &Hosts) -> Result<PathBuf, UsageError> {
 
 impl Hosts {
     /// A remote operand that only its colon tells from a local one; also in the shell, where others have none.
-    fn beside_local(&mut self, text: &OsStr) -> Result<RemoteArg, UsageError> {
+    pub(super) fn beside_local(&mut self, text: &OsStr) -> Result<RemoteArg, UsageError> {
         let here = self.here.as_ref().map(|here| here.cwd().clone());
         let Some(cwd) = here else { return self.remote(text) };
         match text.as_bytes().strip_prefix(b":") {

@@ -17,7 +17,7 @@ Examples:
   ftclient get nas:backup/big.iso            into the current directory
   ftclient get nas:a.txt b.txt               under another name
   ftclient get -t pictures 'nas:2026/*.jpg'  several files, quoted from the shell
-  ftclient get -r nas:photos copy            a directory; copy becomes equal to photos
+  ftclient get -r nas:photos copy            a directory; copy becomes a copy of photos
   ftclient get -r nas:photos copies/         into a directory, as copies/photos
   ftclient get nas:dump.sql.gz - | gunzip    to standard output";
 
@@ -25,7 +25,7 @@ const PUT_EXAMPLES: &str = "\
 Examples:
   ftclient put big.iso nas:backup/           into a directory
   ftclient put -t nas:2026 *.jpg             several files
-  ftclient put -r photos nas:copy            a directory; copy becomes equal to photos
+  ftclient put -r photos nas:copy            a directory; copy becomes a copy of photos
   ftclient put -r photos letters nas:        several, each under its own name
   ftclient put --mkdirs a.txt nas:new/dir/a.txt
   pg_dump db | ftclient put - nas:db.sql     from standard input";

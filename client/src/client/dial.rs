@@ -129,7 +129,13 @@ pub(super) async fn dial(
             let limit = patience.unwrap_or(CONNECT_LIMIT).min(CONNECT_LIMIT);
             let connected = timeout(limit, secure(host, *port)).await;
             let late = || Error::Connection(io::Error::new(io::ErrorKind::TimedOut, "no answer"));
-            let (stream, binding) = connected.map_err(|_| late()).flatten()?;
+            let connected = connected.map_err(|_| late()).flatten();
+            let (stream, binding) = connected.map_err(|error| match error {
+                Error::Connection(error) if has_no_address(&error) => ClientError::NoSuchHost(format!(
+                    "there is no host of the name '{host}', neither in the configuration nor in DNS"
+                )),
+                error => error.into(),
+            })?;
             let (trust, presented) = (Arc::clone(trust), binding.server);
             let decided = tokio::task::spawn_blocking(move || trust.decide(&presented)).await;
             let trusted = decided.map_err(|error| ClientError::usage(format!("internal error: {error}")))?;
@@ -138,6 +144,13 @@ pub(super) async fn dial(
         }
         Address::Via(words) => through(words),
     }
+}
+
+/// What getaddrinfo(3) says of names that do not exist (EAI_NONAME, EAI_NODATA). std gives its words alone, in the
+/// language C.
+fn has_no_address(error: &io::Error) -> bool {
+    let text = error.to_string();
+    text.contains("Name or service not known") || text.contains("No address associated with hostname")
 }
 
 type Secured = tokio_rustls::client::TlsStream<ReadAhead<TcpStream>>;

@@ -21,6 +21,9 @@ pub enum ClientError {
     /// The command that should reach the server could not be started.
     #[error("{0}")]
     Via(String),
+    /// The server's name has no address. That seldom changes while one waits.
+    #[error("{0}")]
+    NoSuchHost(String),
     /// The connection broke after a request that must not be sent twice.
     #[error("outcome unknown: {0}; look at the server before you run it again")]
     OutcomeUnknown(Box<ClientError>),
@@ -54,6 +57,7 @@ impl ClientError {
             ClientError::Login(failure) => failure.status,
             ClientError::Untrusted(_) | ClientError::Credential(_) => Status::AuthFailed,
             ClientError::Via(_) | ClientError::OutcomeUnknown(_) => Status::Failed,
+            ClientError::NoSuchHost(_) => Status::Unavailable,
             ClientError::Usage(_) => Status::Invalid,
         }
     }

@@ -12,6 +12,7 @@ mod files;
 mod idle;
 mod login;
 mod operations;
+mod place;
 mod session;
 mod trees;
 

@@ -1,21 +1,21 @@
 //! Transfers of whole directories.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ft_protocol::auth::Rights;
 use ft_protocol::digest::Algorithm;
-use ft_protocol::fs::{DirLock, Filter, Kind, Links, Names, Root};
+use ft_protocol::fs::{Filter, Kind, Names, Root};
 use ft_protocol::tree::{
-    Action, Backup, Item, OnItem, Place, ReceiveTree, SendTree, TreeDone, TreeMeter, Unheard, receive_tree,
-    send_tree,
+    Action, Item, OnItem, ReceiveTree, SendTree, TreeDone, TreeMeter, Unheard, receive_tree, send_tree,
 };
 use ft_protocol::wire::Message;
 use ft_protocol::wire::frame::STREAM_CAP;
 use ft_protocol::wire::message::{TreeGet, TreePut};
 use ft_protocol::{Error, RemotePath, Status};
 
+use super::place::{Held, hold};
 use super::session::Session;
 use super::{Client, Repeat, Result};
 
@@ -92,6 +92,7 @@ impl Client {
         backup: Option<&Path>,
         options: &TreeOptions,
     ) -> Result<TreeDone> {
+        only_one_of_both(options)?;
         let account = format!("{}@{}\0{from}", self.builder.user, self.builder.address);
         let once = Once::new(Arc::clone(&options.on_item), true);
         let held: Arc<Mutex<Option<Held>>> = Arc::default();
@@ -161,14 +162,16 @@ impl Client {
                 format!("the directory for backups '{backup}' is or holds '{to}'; name another one");
             return Err(Error::local(Status::Invalid, message).into());
         }
+        only_one_of_both(options)?;
+        // Held for the whole run: what is mounted over it, or unmounted, between two attempts is another directory.
+        let source = from.to_owned();
+        let root = tokio::task::spawn_blocking(move || Root::open(&source)).await;
+        let root = root.unwrap_or_else(|error| Err(super::files::internal(&error)))?;
         let once = Once::new(Arc::clone(&options.on_item), true);
         let unheard = Unheard::default();
         let meter = Some(options.meter.bytes());
         self.repeat(Repeat::Safe, meter, async |session, attempt| {
             once.attempt(attempt);
-            let source = from.to_owned();
-            let root = tokio::task::spawn_blocking(move || Root::open(&source)).await;
-            let root = root.unwrap_or_else(|error| Err(super::files::internal(&error)))?;
             let request = TreePut {
                 path: to.as_bytes().to_vec(),
                 digest: options.digest as u32,
@@ -186,7 +189,7 @@ impl Client {
             };
             let op = session.request(request).await?;
             let job = SendTree {
-                root,
+                root: root.clone(),
                 filter: options.filter.clone(),
                 names: options.names.clone(),
                 algorithm: options.digest,
@@ -208,94 +211,20 @@ impl Client {
     }
 }
 
+/// What a list of names leaves out is not missing at the source.
+fn only_one_of_both(options: &TreeOptions) -> Result<()> {
+    if options.names.is_some() && options.delete.is_some() {
+        return Err(super::ClientError::usage("a list of names and deletion do not go together"));
+    }
+    Ok(())
+}
+
 pub(super) async fn send_names(session: &Session, op: u32, names: Option<&Names>) -> ft_protocol::Result<()> {
     let Some(names) = names else { return Ok(()) };
     for chunk in names.to_wire().chunks(STREAM_CAP as usize) {
         session.conn.tx.send(op, Message::Names(chunk.to_vec().into())).await?;
     }
     session.conn.tx.send(op, Message::Names(bytes::Bytes::new())).await
-}
-
-/// A local destination, and the lock that keeps other runs away.
-struct Held {
-    place: Place,
-    _lock: Option<DirLock>,
-}
-
-fn hold(to: &Path, backup: Option<&Path>, options: &TreeOptions) -> ft_protocol::Result<Held> {
-    let shown = || super::files::shown(to);
-    match to.metadata() {
-        Ok(meta) if meta.is_dir() => {}
-        Ok(_) => {
-            return Err(Error::local(
-                Status::NotDirectory,
-                format!("'{}' exists here and is no directory", shown()),
-            ));
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            if options.dry_run {
-                return Ok(Held { place: Place::default(), _lock: None });
-            }
-            make_dir(to, options.parents)?;
-        }
-        Err(error) => return Err(Error::io(format_args!("open '{}'", shown()), &error)),
-    }
-    let tree = Root::open(to)?;
-    if options.dry_run {
-        return Ok(Held { place: Place { root: Some(tree), backup: None }, _lock: None });
-    }
-    let lock =
-        tree.dir(&RemotePath::root(), Links::Refuse)?.lock().map_err(|error| match error.status() {
-            Status::Busy => Error::local(
-                Status::Busy,
-                format!("another run works on '{}'; wait for it or stop it", shown()),
-            ),
-            _ => error,
-        })?;
-    let backup = backup.map(|backup| keep_in(backup, to)).transpose()?;
-    Ok(Held { place: Place { root: Some(tree), backup }, _lock: Some(lock) })
-}
-
-/// The directory survives a power cut: so does its name in the one above.
-fn make_dir(path: &Path, parents: bool) -> ft_protocol::Result<()> {
-    let failed = |error: &std::io::Error| {
-        let shown = super::files::shown(path);
-        match error.kind() {
-            std::io::ErrorKind::NotFound => {
-                let message =
-                    format!("the directory above '{shown}' does not exist; --mkdirs makes missing ones");
-                Error::local(Status::NotFound, message)
-            }
-            _ => Error::io(format_args!("make directory '{shown}'"), error),
-        }
-    };
-    let made = if parents { std::fs::create_dir_all(path) } else { std::fs::create_dir(path) };
-    made.map_err(|error| failed(&error))?;
-    let above: PathBuf = path.components().as_path().parent().map(Path::to_owned).unwrap_or_default();
-    Root::open(&above)?.dir(&RemotePath::root(), Links::Refuse)?.sync()
-}
-
-fn keep_in(backup: &Path, to: &Path) -> ft_protocol::Result<Backup> {
-    let failed = |error: &std::io::Error| {
-        Error::io(format_args!("make the directory for backups '{}'", super::files::shown(backup)), error)
-    };
-    std::fs::create_dir_all(backup).map_err(|error| failed(&error))?;
-    let real = |path: &Path| path.canonicalize().map_err(|error| failed(&error));
-    let (real_backup, real_to) = (real(backup)?, real(to)?);
-    if real_to.starts_with(&real_backup) {
-        return Err(Error::local(
-            Status::Invalid,
-            format!(
-                "the directory for backups '{}' is or holds the destination; name another one",
-                super::files::shown(backup)
-            ),
-        ));
-    }
-    let within = match real_backup.strip_prefix(&real_to) {
-        Ok(rest) => Some(RemotePath::from_wire(rest.as_os_str().as_encoded_bytes())?),
-        Err(_) => None,
-    };
-    Ok(Backup { root: Root::open(backup)?, within })
 }
 
 /// Tells of everything once, however often the connection is made again: each attempt begins at the first name.
@@ -359,7 +288,7 @@ impl Told {
             Action::Deleted if self.removes => true,
             _ if item.failure.is_some() || item.kind == Kind::Other => self.ahead.insert(item.path.clone()),
             // What was made of these stands there at the next attempt, and is not made again.
-            _ if item.kind != Kind::File => true,
+            _ if item.kind != Kind::File && self.removes => true,
             _ if self.until.as_ref().is_some_and(|until| !is_after(&item.path, until)) => false,
             _ => {
                 if self.last.as_ref().is_none_or(|last| is_after(&item.path, last)) {

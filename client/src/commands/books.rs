@@ -7,18 +7,23 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ft_protocol::digest::{Hash, blocks_of};
-use ft_protocol::fs::{Kind, Mtime};
+use ft_protocol::RemotePath;
+use ft_protocol::digest::Hash;
+use ft_protocol::display::Escaped;
+use ft_protocol::fs::Kind;
 use ft_protocol::tree::{Action, Item};
-use ft_protocol::{RemotePath, Status};
 
 use super::Failed;
+use super::convert::{kind, mtime, printed};
 use crate::cli::values::DigestChoice;
 use crate::exit::{Exit, Tally};
 use crate::output::{
-    Change, EntryKind, ErrorReport, FileReport, ItemReport, Output, Summary, human_bytes, reason,
+    Change, EntryKind, ErrorReport, FileReport, ItemName, ItemReport, Output, Summary, human_bytes, reason,
 };
 use crate::receipts::{Concluded, Recorder};
+
+/// Why `--no-clobber` leaves a file out.
+const EXISTS: &str = "exists already";
 
 /// The books of a run. Clones are the same books.
 #[derive(Clone)]
@@ -33,6 +38,8 @@ pub(super) struct Entries {
     pub(super) summary: Summary,
     /// Names that changed in any way, or would have.
     changes: u64,
+    /// People are told each file that `--no-clobber` left alone.
+    pub(super) names_existing: bool,
     receipt: Option<Recorder>,
     /// What could not be said; nothing is from then on.
     unsaid: Option<io::Error>,
@@ -77,6 +84,7 @@ impl Books {
             tally: Tally::new(),
             summary: Summary::default(),
             changes: 0,
+            names_existing: false,
             receipt,
             unsaid: None,
         })))
@@ -84,6 +92,11 @@ impl Books {
 
     pub(super) fn open(&self) -> MutexGuard<'_, Entries> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether nothing more can be said. Does not wait for a line that is being written, whose reader may stand still.
+    pub(super) fn is_mute(&self) -> bool {
+        self.0.try_lock().is_ok_and(|entries| entries.unsaid.is_some())
     }
 }
 
@@ -112,7 +125,7 @@ impl Entries {
         if file.grew {
             let message =
                 format!("it grew while it was read; its first {} bytes were transferred", file.size);
-            self.output.warning(&self.host, shown, &message)?;
+            self.output.warning(&self.host, &ItemName::same(shown), &message)?;
         }
         self.output.file(&FileReport {
             host: &self.host,
@@ -127,9 +140,19 @@ impl Entries {
     }
 
     /// A file was left out by rule.
-    pub(super) fn skipped(&mut self, path: &[u8], why: &str) -> io::Result<()> {
+    pub(super) fn skipped(&mut self, name: &ItemName<'_>, why: &str) -> io::Result<()> {
         self.summary.skipped += 1;
-        self.output.skipped(&self.host, path, why)
+        self.output.skipped(&self.host, name, why)
+    }
+
+    /// A file stands there already and is left alone. There may be many, so they are named only where that was asked
+    /// for, or where there is one.
+    pub(super) fn existing(&mut self, name: &ItemName<'_>) -> io::Result<()> {
+        if self.names_existing {
+            return self.skipped(name, EXISTS);
+        }
+        self.summary.skipped += 1;
+        self.output.left_alone(&self.host, name, EXISTS)
     }
 
     /// A single file would be transferred.
@@ -155,6 +178,8 @@ impl Entries {
 
     /// Something became of a name in a tree. Where that cannot be said, [`Entries::unsaid`] tells.
     pub(super) fn item(&mut self, place: &Place, item: &Item) {
+        // Whatever becomes of the tree, what was done until then is summed up as that of one.
+        self.summary.tree = true;
         if self.unsaid.is_none()
             && let Err(error) = self.take(place, item)
         {
@@ -165,11 +190,6 @@ impl Entries {
     /// Why nothing more can be said.
     pub(super) fn unsaid(&mut self) -> io::Result<()> {
         self.unsaid.take().map_or(Ok(()), Err)
-    }
-
-    /// Whether nothing more can be said.
-    pub(super) fn is_mute(&self) -> bool {
-        self.unsaid.is_some()
     }
 
     fn take(&mut self, place: &Place, item: &Item) -> io::Result<()> {
@@ -184,14 +204,15 @@ impl Entries {
                 item.here,
             );
         }
+        let name = ItemName { text: &shown, remote: &remote };
         let change = match item.action {
             Action::Skipped => {
                 let why = match (&item.failure, item.kind) {
                     (Some(failure), _) => failure.to_string(),
                     (None, Kind::Other) => "is a device, FIFO or socket".to_owned(),
-                    (None, _) => "exists already".to_owned(),
+                    (None, _) => return self.existing(&name),
                 };
-                return self.skipped(&shown, &why);
+                return self.skipped(&name, &why);
             }
             Action::Equal => None,
             Action::Created => Some(Change::Created),
@@ -221,7 +242,7 @@ impl Entries {
         if item.grew {
             let message =
                 format!("it grew while it was read; its first {} were transferred", human_bytes(item.size));
-            self.output.warning(&self.host, &shown, &message)?;
+            self.output.warning(&self.host, &name, &message)?;
         }
         self.output.item(&ItemReport {
             host: &self.host,
@@ -272,6 +293,7 @@ impl Entries {
             message: why,
             retry_safe: true,
             here,
+            local: false,
         };
         self.output.item_failed(shown, &report)
     }
@@ -307,8 +329,11 @@ impl Entries {
     }
 
     fn without_receipt(&mut self, error: &io::Error) -> io::Result<()> {
-        self.receipt = None;
-        self.output.info(&format!("warning: there is no receipt of this run: {}", reason(error)))
+        let Some(receipt) = self.receipt.take() else { return Ok(()) };
+        let directory = Escaped::new(receipt.directory().as_os_str().as_encoded_bytes());
+        let why = reason(error);
+        self.output
+            .info(&format!("warning: there is no receipt of this run; writing it in '{directory}': {why}"))
     }
 
     /// The last words, and the exit code.
@@ -325,10 +350,14 @@ impl Entries {
         Ok(exit)
     }
 
-    /// A tree did not come to its end: what was done until then is summed up as of one that did.
-    pub(super) fn cut_short(&mut self) {
-        let Summary { files, failed, skipped, equal, deleted, .. } = self.summary;
-        self.summary.tree |= files + failed + skipped + equal + deleted > 0;
+    /// The last words of a run that does not come to its end. Nothing is said after them: a thread of the library may
+    /// still be at work.
+    pub(super) fn cut_short(&mut self, elapsed: Duration, code: u8) -> io::Result<()> {
+        let receipt = self.receipt.take().map_or(Ok(()), |mut receipt| receipt.finish());
+        self.unsaid.get_or_insert_with(|| io::ErrorKind::BrokenPipe.into());
+        self.summary.elapsed = elapsed;
+        self.output.cut_short(&self.summary, code)?;
+        receipt
     }
 
     /// So many files of a tree were equal by size and time.
@@ -349,49 +378,8 @@ impl Entries {
     }
 }
 
-/// Algorithm and text: what md5sum or sha256sum prints, or `hex-N` for a tree of N blocks.
-pub(super) fn printed(
-    choice: DigestChoice,
-    size: u64,
-    proof: &Hash,
-    whole: Option<&Hash>,
-) -> (&'static str, String) {
-    let blocks = blocks_of(size);
-    match (choice, whole) {
-        (DigestChoice::Md5, Some(whole)) => ("md5", whole.to_string()),
-        (DigestChoice::Sha256, Some(whole)) => ("sha256", whole.to_string()),
-        // The proof of a single block is its plain digest.
-        (DigestChoice::Md5, None) if blocks <= 1 => ("md5", proof.to_string()),
-        (DigestChoice::Sha256, None) if blocks <= 1 => ("sha256", proof.to_string()),
-        (_, _) if blocks > 1 => ("md5-tree", format!("{proof}-{blocks}")),
-        (_, _) => ("md5-tree", proof.to_string()),
-    }
-}
-
-/// The code of a tree's own failure: what ends the job keeps its own, whatever became of the names before it.
-pub(super) fn ends_with_its_code(status: Status) -> bool {
-    matches!(
-        Exit::from(status),
-        Exit::Temporary | Exit::Denied | Exit::Limit | Exit::Busy | Exit::DiskFull | Exit::Version
-    )
-}
-
-fn beneath(base: &[u8], path: &[u8]) -> Vec<u8> {
+pub(super) fn beneath(base: &[u8], path: &[u8]) -> Vec<u8> {
     if base.is_empty() || path.is_empty() { [base, path].concat() } else { [base, b"/", path].concat() }
-}
-
-fn mtime(meta: &std::fs::Metadata) -> Mtime {
-    use std::os::unix::fs::MetadataExt;
-    Mtime { secs: meta.mtime(), nanos: u32::try_from(meta.mtime_nsec()).unwrap_or(0) }
-}
-
-fn kind(kind: Kind) -> EntryKind {
-    match kind {
-        Kind::File => EntryKind::File,
-        Kind::Dir => EntryKind::Directory,
-        Kind::Symlink => EntryKind::Symlink,
-        Kind::Other => EntryKind::Other,
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 use std::io::Write;
 use std::path::Path;
 
-use ft_protocol::{Failure, RemotePath};
+use ft_protocol::fs::Mtime;
+use ft_protocol::{Failure, RemotePath, Status};
 use tempfile::TempDir;
 
 use super::*;
@@ -199,9 +200,9 @@ fn where_nobody_listens_any_more_the_books_are_mute() {
     let output = Output::with_writers(OutputOptions::default(), Box::new(Closed), Box::new(Closed));
     let scene =
         Scene { books: Books::new(&output, "nas", "get", DigestChoice::Md5, None), ..Scene::new(false) };
-    assert!(!scene.books.open().is_mute());
+    assert!(!scene.books.is_mute());
     scene.item(&item("a", Action::Created));
-    assert!(scene.books.open().is_mute());
+    assert!(scene.books.is_mute());
     assert!(scene.books.open().unsaid().is_err());
 }
 

@@ -11,13 +11,14 @@ use ft_protocol::tree::{Action, Item, TreeMeter};
 use ft_protocol::{Error, RemotePath, Status};
 use tokio::time::interval;
 
+use super::books::beneath;
 use super::context::{Context, Server};
 use super::transfer::{Watched, algorithm, shown};
 use super::{About, Failed, ends_the_job, local_sum, receipt};
 use crate::cli::CheckPlan;
 use crate::client::{CheckOptions, Client, ClientError};
 use crate::exit::Exit;
-use crate::output::{Compared, ComparedReport, Output, Tallied, reason};
+use crate::output::{Compared, ComparedReport, ItemName, Output, Tallied, reason};
 
 /// How often a comparison is asked whether its words can still be said.
 const LOOK: Duration = Duration::from_millis(100);
@@ -33,7 +34,10 @@ pub(super) async fn run(context: &Context, server: &mut Server, plan: CheckPlan)
     let (filter, names) = super::select::read(&select).await?;
     context.output.start(client.run())?;
     let start = Instant::now();
-    let found = Findings::new(&context.output, host);
+    let found = Findings::new(&context.output, host, &remote);
+    let last_found = found.clone();
+    // What cannot be said here has nobody left to be told.
+    context.current.begun(move |code| drop(last_found.open().cut_short(start.elapsed(), code)));
     if local.is_file() {
         let compared = file(client, &local, &remote, digest).await;
         found.open().one(&remote, compared)?;
@@ -54,6 +58,7 @@ pub(super) async fn run(context: &Context, server: &mut Server, plan: CheckPlan)
             Failed { message: String::new(), ..failed }
         })?;
     }
+    context.current.ended();
     let found = found.open();
     let exit = found.tallied.exit();
     context.output.checked(&found.tallied, host, start.elapsed(), exit)?;
@@ -67,19 +72,31 @@ struct Findings(Arc<Mutex<Entries>>);
 struct Entries {
     output: Output,
     host: String,
+    remote: RemotePath,
     tallied: Tallied,
     /// What could not be said; nothing is from then on.
     unsaid: Option<io::Error>,
 }
 
 impl Findings {
-    fn new(output: &Output, host: &str) -> Self {
-        let (output, host) = (output.clone(), host.to_owned());
-        Self(Arc::new(Mutex::new(Entries { output, host, tallied: Tallied::default(), unsaid: None })))
+    fn new(output: &Output, host: &str, remote: &RemotePath) -> Self {
+        let (output, host, remote) = (output.clone(), host.to_owned(), remote.clone());
+        Self(Arc::new(Mutex::new(Entries {
+            output,
+            host,
+            remote,
+            tallied: Tallied::default(),
+            unsaid: None,
+        })))
     }
 
     fn open(&self) -> MutexGuard<'_, Entries> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether nothing more can be said. Does not wait for a line that is being written, whose reader may stand still.
+    fn is_mute(&self) -> bool {
+        self.0.try_lock().is_ok_and(|entries| entries.unsaid.is_some())
     }
 
     /// Waits for the comparison while its progress is shown; an error where nobody reads what it finds.
@@ -100,7 +117,7 @@ impl Findings {
                 done = &mut work => break Some(done),
                 _ = tick.tick() => {
                     shown.look(&part, meter, true);
-                    if self.open().unsaid.is_some() {
+                    if self.is_mute() {
                         break None;
                     }
                 }
@@ -108,7 +125,11 @@ impl Findings {
         };
         match (self.open().unsaid.take(), done) {
             (None, Some(done)) => Ok(done),
-            (error, _) => Err(error.unwrap_or_else(|| io::ErrorKind::BrokenPipe.into()).into()),
+            (error, _) => {
+                // Nobody reads a summary either.
+                context.current.ended();
+                Err(error.unwrap_or_else(|| io::ErrorKind::BrokenPipe.into()).into())
+            }
         }
     }
 }
@@ -124,39 +145,55 @@ impl Entries {
     }
 
     fn take(&mut self, item: &Item) -> io::Result<()> {
-        let path = item.path.as_bytes();
+        let (path, remote) = (item.path.as_bytes(), beneath(self.remote.as_bytes(), item.path.as_bytes()));
+        let name = ItemName { text: path, remote: &remote };
+        let is_dir = item.kind == Kind::Dir;
         if let Some(failure) = &item.failure {
             let message = if item.here { failure.to_string() } else { format!("{}: {failure}", self.host) };
-            return self.say(path, Compared::Unreadable, Some(&message));
+            return self.say(&name, is_dir, Compared::Unreadable, Some(&message));
         }
         let found = match item.action {
             _ if item.kind == Kind::Other => {
-                return self.output.skipped(&self.host, path, "is a device, FIFO or socket");
+                return self.output.skipped(&self.host, &name, "is a device, FIFO or socket");
             }
             Action::Skipped => return Ok(()),
             // Modes and times are no contents.
-            Action::Equal | Action::Meta if item.kind == Kind::Dir => return Ok(()),
+            Action::Equal | Action::Meta if is_dir => return Ok(()),
             Action::Equal | Action::Meta => Compared::Equal,
             Action::Created => Compared::OnlyRemote,
             Action::Deleted => Compared::OnlyLocal,
             Action::Replaced => Compared::Differ,
         };
-        self.say(path, found, None)
+        self.say(&name, is_dir, found, None)
+    }
+
+    /// The last words of a comparison that does not come to its end; nothing is said after them.
+    fn cut_short(&mut self, elapsed: Duration, code: u8) -> io::Result<()> {
+        self.unsaid.get_or_insert_with(|| io::ErrorKind::BrokenPipe.into());
+        self.output.check_cut_short(&self.tallied, &self.host, elapsed, code)
     }
 
     fn one(&mut self, remote: &RemotePath, compared: Result<Compared, ClientError>) -> Result<(), Failed> {
-        let path = shown(remote);
+        let name = ItemName::same(shown(remote));
         match compared {
-            Ok(found) => self.say(path, found, None)?,
+            Ok(found) => self.say(&name, false, found, None)?,
             Err(error) if ends_the_job(&error) => return Err(error.into()),
-            Err(error) => self.say(path, Compared::Unreadable, Some(&reason(&error)))?,
+            Err(error) => self.say(&name, false, Compared::Unreadable, Some(&reason(&error)))?,
         }
         Ok(())
     }
 
-    fn say(&mut self, path: &[u8], found: Compared, message: Option<&str>) -> io::Result<()> {
+    fn say(
+        &mut self,
+        name: &ItemName<'_>,
+        is_dir: bool,
+        found: Compared,
+        message: Option<&str>,
+    ) -> io::Result<()> {
         self.tallied.count(found);
-        self.output.compared(&ComparedReport { host: &self.host, side: None, path, found, message })
+        let ItemName { text, remote } = *name;
+        let host = &self.host;
+        self.output.compared(&ComparedReport { host, side: None, text, path: remote, is_dir, found, message })
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use ft_protocol::auth::Fingerprint;
 
@@ -31,22 +32,51 @@ pub(super) struct Context {
     pub(super) current: Current,
 }
 
-/// The transfer that is under way, for whoever asks how far it is.
+/// The run that is under way, for whoever asks how far it is, and for what cuts it short.
 #[derive(Clone, Default)]
-pub(super) struct Current(Arc<Mutex<Option<(Output, Progress)>>>);
+pub(super) struct Current {
+    shown: Arc<Mutex<Option<(Output, Progress)>>>,
+    last_words: Arc<Mutex<Option<LastWords>>>,
+}
+
+/// Sums up a run that did not come to its end, with this exit code.
+type LastWords = Box<dyn FnOnce(u8) + Send>;
+
+/// How long a summary may take where the reader of the output stands still.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Current {
     pub(super) fn begin(&self, output: &Output, progress: &Progress) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((output.clone(), progress.clone()));
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = Some((output.clone(), progress.clone()));
     }
 
     pub(super) fn end(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// A run has begun: this is said where it does not sum itself up.
+    pub(super) fn begun(&self, last_words: impl FnOnce(u8) + Send + 'static) {
+        *self.last_words.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(last_words));
+    }
+
+    /// The run sums itself up.
+    pub(super) fn ended(&self) {
+        *self.last_words.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Sums up a run that was cut short; nothing where there is none.
+    pub(super) async fn cut_short(&self, code: u8) {
+        let last_words = self.last_words.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(last_words) = last_words {
+            // A reader that stands still must not keep the program.
+            let said = tokio::task::spawn_blocking(move || last_words(code));
+            let _ = tokio::time::timeout(LAST_WORDS, said).await;
+        }
     }
 
     /// Says how far it is; nothing where there is none.
     pub(super) fn report(&self) {
-        let current = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let current = self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some((output, progress)) = current {
             // What cannot be said here is found by the next line that matters.
             let _ = output.asked(&progress.words(), &progress.event());

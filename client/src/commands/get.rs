@@ -143,7 +143,7 @@ async fn would_get(
         Err(error) => return run.failed(shown(path), error),
     };
     match file.exists() {
-        Ok(true) if run.settings().no_clobber => run.skipped(shown(path), "exists already"),
+        Ok(true) if run.settings().no_clobber => run.existing(shown(path)),
         Ok(true) => run.would_arrive(path, Change::Replaced, entry.size),
         Ok(false) => run.would_arrive(path, Change::Created, entry.size),
         Err(error) => run.failed(shown(path), error),
@@ -176,7 +176,7 @@ async fn one(
         Ok(Some((file, at))) => {
             place = Some(at);
             match file.exists() {
-                Ok(true) if run.settings().no_clobber => return run.skipped(shown(path), "exists already"),
+                Ok(true) if run.settings().no_clobber => return run.existing(shown(path)),
                 Ok(_) => run.watch(shown(path), &meter, client.get_file(path, &file, &options)).await,
                 Err(error) => Err(error),
             }

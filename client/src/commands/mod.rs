@@ -3,6 +3,7 @@
 mod books;
 mod check;
 mod context;
+mod convert;
 mod exec;
 mod expand;
 mod get;
@@ -89,14 +90,15 @@ async fn until_signalled(invocation: Invocation) -> ExitCode {
     let asked = report_when_asked(signal(SignalKind::user_defined1()).ok(), current.clone());
     let interrupted = async { while int.recv().await.is_some() && ctrl_c.is_taken_over() {} };
     let kind = tokio::select! {
-        code = carry_out(invocation, ctrl_c.clone(), current) => return code.into(),
+        code = carry_out(invocation, ctrl_c.clone(), current.clone()) => return code.into(),
         never = asked => match never {},
         () = interrupted => SignalKind::interrupt(),
         _ = term.recv() => SignalKind::terminate(),
         _ = hup.recv() => SignalKind::hangup(),
     };
-    let number = u8::try_from(kind.as_raw_value()).unwrap_or(0);
-    ExitCode::from(128_u8.saturating_add(number))
+    let code = 128_u8.saturating_add(u8::try_from(kind.as_raw_value()).unwrap_or(0));
+    current.cut_short(code).await;
+    ExitCode::from(code)
 }
 
 /// SIGUSR1 asks how far the transfer is.
@@ -116,7 +118,7 @@ async fn carry_out(invocation: Invocation, ctrl_c: CtrlC, current: Current) -> u
         crate::output::OutputOptions::detect(invocation.run.json, invocation.run.quiet, data_on_stdout);
     let output = Output::new(options);
     let done = async {
-        let (context, plan) = Context::new(invocation, output.clone(), ctrl_c, current)?;
+        let (context, plan) = Context::new(invocation, output.clone(), ctrl_c, current.clone())?;
         if let Plan::Exec(plan) = plan {
             return Ok(exec::run(&context, plan).await);
         }
@@ -133,6 +135,7 @@ async fn carry_out(invocation: Invocation, ctrl_c: CtrlC, current: Current) -> u
         Ok(code) => code,
         Err(failed) => {
             failed.report(&output, None, None);
+            current.cut_short(failed.exit.code()).await;
             failed.exit.code()
         }
     }
@@ -198,6 +201,8 @@ enum About {
     Server,
     /// A file of this end: for a person no host.
     Here,
+    /// What the server says to a file of this end: for a person the host after the file.
+    Sent,
     /// The way to the server, or what the words themselves say: neither.
     Itself,
 }
@@ -230,6 +235,7 @@ impl Failed {
             message: &self.message,
             retry_safe: self.retry_safe,
             here: self.about == About::Here,
+            local: self.about == About::Sent,
         };
         // There is nowhere left to complain to.
         let _ = output.error(&report);
@@ -247,7 +253,7 @@ impl From<ClientError> for Failed {
             message: reason(&error),
             retry_safe: error.is_retry_safe(),
             about: match error {
-                ClientError::Untrusted(_) | ClientError::Via(_) => About::Itself,
+                ClientError::Untrusted(_) | ClientError::Via(_) | ClientError::NoSuchHost(_) => About::Itself,
                 _ => About::Server,
             },
         }
@@ -305,7 +311,8 @@ fn ends_the_job(error: &ClientError) -> bool {
         ClientError::Login(_)
         | ClientError::Untrusted(_)
         | ClientError::Credential(_)
-        | ClientError::Via(_) => true,
+        | ClientError::Via(_)
+        | ClientError::NoSuchHost(_) => true,
         ClientError::OutcomeUnknown(_) | ClientError::Interrupted(_) | ClientError::Usage(_) => false,
     }
 }

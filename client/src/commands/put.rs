@@ -137,7 +137,7 @@ impl Job {
             standing = client.stat(&remote).await;
         }
         match standing {
-            Ok(_) if run.settings().no_clobber => run.skipped(remote.as_bytes(), "exists already"),
+            Ok(_) if run.settings().no_clobber => run.existing(remote.as_bytes()),
             Ok(_) => run.would_arrive(&remote, Change::Replaced, size),
             Err(error) if error.status() == Status::NotFound => {
                 run.would_arrive(&remote, Change::Created, size)
@@ -175,6 +175,7 @@ async fn one(
         {
             run.failed(name, is_directory())
         }
+        Err(error) if local.is_some() => run.not_sent(name, error),
         Err(error) => run.failed(name, error),
     }
 }

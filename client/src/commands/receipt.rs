@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use ft_protocol::digest::{Algorithm, blocks_of};
@@ -101,26 +102,36 @@ struct Check<'a> {
     /// None where only local files are looked at.
     client: Option<&'a mut Client>,
     sides: Sides,
-    tallied: Tallied,
+    tallied: Arc<Mutex<Tallied>>,
     shown: Watched<'a>,
 }
 
 /// What one side has of a file.
 struct Side<'a> {
     word: &'static str,
+    /// For people.
     name: &'a [u8],
+    /// For programs, which are told the host apart.
+    path: &'a [u8],
 }
 
 impl<'a> Check<'a> {
     fn new(context: &'a Context, host: &str, client: Option<&'a mut Client>, sides: Sides) -> Self {
         let shown = Watched::new(context);
-        Self { context, host: host.to_owned(), client, sides, tallied: Tallied::default(), shown }
+        Self { context, host: host.to_owned(), client, sides, tallied: Arc::default(), shown }
     }
 
     async fn all(mut self, mut receipt: Receipt) -> Result<Exit, Failed> {
         let start = Instant::now();
         let run = self.client.as_ref().map_or([0; 16], |client| *client.run());
         self.context.output.start(&run)?;
+        let (tallied, output, host) =
+            (Arc::clone(&self.tallied), self.context.output.clone(), self.host.clone());
+        self.context.current.begun(move |code| {
+            let tallied = *tallied.lock().unwrap_or_else(PoisonError::into_inner);
+            // What cannot be said here has nobody left to be told.
+            drop(output.check_cut_short(&tallied, &host, start.elapsed(), code));
+        });
         self.shown.progress.set_open(true);
         self.shown.progress.start(None);
         while let Some(file) = receipt.next_file()? {
@@ -136,15 +147,22 @@ impl<'a> Check<'a> {
         }
         self.shown.progress.finish();
         warn_of_cut(self.context, &receipt)?;
-        let exit = self.tallied.exit();
-        self.context.output.checked(&self.tallied, &self.host, start.elapsed(), exit)?;
+        self.context.current.ended();
+        let tallied = *self.tallied();
+        let exit = tallied.exit();
+        self.context.output.checked(&tallied, &self.host, start.elapsed(), exit)?;
         Ok(exit)
+    }
+
+    fn tallied(&self) -> MutexGuard<'_, Tallied> {
+        self.tallied.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn local(&mut self, file: &Recorded) -> Result<(), Failed> {
         // What came from or went to a stream is not here.
         let Some(path) = &file.local else { return Ok(()) };
-        let side = Side { word: "local", name: path.as_os_str().as_encoded_bytes() };
+        let name = path.as_os_str().as_encoded_bytes();
+        let side = Side { word: "local", name, path: name };
         let summed = match algorithm(&file.alg) {
             Some(algorithm) => local_of(path, algorithm).await,
             None => Err(unknown(&file.alg)),
@@ -159,7 +177,7 @@ impl<'a> Check<'a> {
             None => Err(unknown(&file.alg)),
         };
         let name = [self.host.as_bytes(), b":", file.remote.as_bytes()].concat();
-        self.found(file, &Side { word: "remote", name: &name }, summed)
+        self.found(file, &Side { word: "remote", name: &name, path: file.remote.as_bytes() }, summed)
     }
 
     /// Says what became of a file. An error where nothing else can be asked.
@@ -178,10 +196,15 @@ impl<'a> Check<'a> {
             Err(error) if ends_the_job(&error) => return Err(Failed::from(error)),
             Err(error) => (Compared::Unreadable, Some(reason(&error))),
         };
-        self.tallied.count(found);
-        let (host, path, message) = (self.host.as_str(), side.name, message.as_deref());
-        let report = ComparedReport { host, side: Some(side.word), path, found, message };
-        Ok(self.context.output.compared(&report)?)
+        self.tallied().count(found);
+        let (host, message) = (self.host.as_str(), message.as_deref());
+        let Side { word, name: text, path } = *side;
+        let report = ComparedReport { host, side: Some(word), text, path, is_dir: false, found, message };
+        self.context.output.compared(&report).inspect_err(|_| {
+            // Nobody reads a summary either.
+            self.context.current.ended();
+        })?;
+        Ok(())
     }
 }
 

@@ -56,7 +56,8 @@ fn patterns(file: &Path, bytes: &[u8]) -> Result<Vec<Rule>, Failed> {
 fn names(file: &Path, bytes: &[u8], zero: bool) -> Result<Names, Failed> {
     let end = if zero { 0 } else { b'\n' };
     let mut paths = Vec::new();
-    for (number, typed) in bytes.split(|byte| *byte == end).enumerate() {
+    for (number, line) in bytes.split(|byte| *byte == end).enumerate() {
+        let typed = if zero { line } else { line.strip_suffix(b"\r").unwrap_or(line) };
         if typed.is_empty() {
             continue;
         }
@@ -135,10 +136,10 @@ mod tests {
         let paths = |names: Option<Names>| -> Vec<String> {
             names.unwrap().paths().iter().map(|path| path.to_string()).collect()
         };
-        let (_, names) = of_file(b"./b\n\nd//a \n#c\n", Some(false)).await.unwrap();
+        let (_, names) = of_file(b"./b\r\n\r\nd//a \n#c\n", Some(false)).await.unwrap();
         assert_eq!(paths(names), ["#c", "b", "d/a "]);
-        let (_, names) = of_file(b"x\ny\0d\0", Some(true)).await.unwrap();
-        assert_eq!(paths(names), ["d", "x\\x0ay"]);
+        let (_, names) = of_file(b"x\ny\0d\r\0", Some(true)).await.unwrap();
+        assert_eq!(paths(names), ["d\\x0d", "x\\x0ay"]);
         let message = of_file(b"a\n../b\n", Some(false)).await.err().unwrap();
         assert!(message.contains("list:2: "), "{message}");
     }

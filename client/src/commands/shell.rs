@@ -141,6 +141,7 @@ impl Shell<'_> {
             // The lines before it would be carried out a second time.
             retry_safe: false,
             here: false,
+            local: false,
         };
         self.context.output.error(&report)
     }
@@ -170,6 +171,7 @@ impl Shell<'_> {
             Ok(code) => code,
             Err(failed) => {
                 failed.report(&self.context.output, Some(&self.server.name), None);
+                self.context.current.cut_short(failed.exit.code()).await;
                 failed.exit.code()
             }
         };
@@ -219,6 +221,7 @@ impl Shell<'_> {
         }
         let left = if unsure { "; look at the server for what was done" } else { "" };
         self.context.output.info(&format!("interrupted{left}"))?;
+        self.context.current.cut_short(Exit::Failure.code()).await;
         // Whoever does not want to wait for the server's answer loses the connection.
         let settled = tokio::select! {
             () = self.server.client.settle() => true,

@@ -11,14 +11,14 @@ use ft_protocol::tree::{TreeDone, TreeMeter};
 use ft_protocol::{Error, RemotePath, Status};
 use tokio::time::interval;
 
-use super::books::{Arrived, Books, Place, ends_with_its_code};
+use super::books::{Arrived, Books, Place};
 use super::context::Context;
 use super::{About, Failed, ends_the_job};
 use crate::cli::globals::{TransferArgs, TransferSettings};
 use crate::cli::values::DigestChoice;
 use crate::client::{ClientError, TransferOptions};
 use crate::exit::Exit;
-use crate::output::Change;
+use crate::output::{Change, ItemName};
 use crate::progress::{Part, Position, Progress};
 use crate::receipts::{self, Recorder};
 
@@ -52,14 +52,11 @@ impl<'a> Run<'a> {
         let receipt = directory.map(|directory| Recorder::new(directory, run, action, host));
         let books = Books::new(&context.output, host, action, settings.digest, receipt);
         books.open().summary.dry_run = dry;
-        Ok(Self {
-            action,
-            settings,
-            shown: Watched::new(context),
-            single: true,
-            books,
-            start: Instant::now(),
-        })
+        books.open().names_existing = context.settings.verbose > 0;
+        let (start, last_books) = (Instant::now(), books.clone());
+        // What cannot be said here has nobody left to be told.
+        context.current.begun(move |code| drop(last_books.open().cut_short(start.elapsed(), code)));
+        Ok(Self { action, settings, shown: Watched::new(context), single: true, books, start })
     }
 
     pub(super) fn settings(&self) -> &TransferSettings {
@@ -68,6 +65,7 @@ impl<'a> Run<'a> {
 
     /// How many files there are.
     pub(super) fn files(&self, count: usize) {
+        self.books.open().names_existing |= count == 1;
         self.shown.progress.files(Some(count as u64));
     }
 
@@ -79,6 +77,7 @@ impl<'a> Run<'a> {
 
     /// A source turned out to be a single file; `last` where no other one follows.
     pub(super) fn is_file(&self, last: bool) {
+        self.books.open().names_existing |= self.single;
         self.shown.progress.add_files(1);
         self.shown.progress.set_open(!last);
     }
@@ -138,7 +137,7 @@ impl<'a> Run<'a> {
                 done = &mut work => break done,
                 _ = tick.tick() => {
                     self.shown.look(&part, meter, last);
-                    if self.books.open().is_mute() {
+                    if self.books.is_mute() {
                         break Ok(TreeDone::default());
                     }
                 }
@@ -172,11 +171,20 @@ impl<'a> Run<'a> {
     /// Says that a file did not arrive. An error where nothing else of the job can succeed.
     pub(super) fn failed(&mut self, path: &[u8], error: ClientError) -> Result<(), Failed> {
         if self.settings.no_clobber && error.status() == Status::Exists {
-            return self.skipped(path, "exists already");
+            return self.existing(path);
         }
         // Of a put, what fails here is the local file.
         let here = self.action == "put" && matches!(&error, ClientError::Protocol(Error::Local(_)));
-        self.end_of(path, error, here, false)
+        self.end_of(path, error, here.then_some(About::Here), false)
+    }
+
+    /// Says that a local file did not arrive. An error as of [`Run::failed`].
+    pub(super) fn not_sent(&mut self, local: &[u8], error: ClientError) -> Result<(), Failed> {
+        let here = matches!(&error, ClientError::Protocol(Error::Local(_)));
+        if here || (self.settings.no_clobber && error.status() == Status::Exists) {
+            return self.failed(local, error);
+        }
+        self.end_of(local, error, Some(About::Sent), false)
     }
 
     /// Says that a tree did not come to its end. An error where nothing else of the job can succeed.
@@ -185,17 +193,25 @@ impl<'a> Run<'a> {
         let keeps_its_code = self.single && ends_with_its_code(error.status());
         if here {
             let path = place.local.clone();
-            return self.end_of(path.as_os_str().as_encoded_bytes(), error, here, keeps_its_code);
+            let about = Some(About::Here);
+            return self.end_of(path.as_os_str().as_encoded_bytes(), error, about, keeps_its_code);
         }
-        self.end_of(shown(&place.remote), error, here, keeps_its_code)
+        self.end_of(shown(&place.remote), error, None, keeps_its_code)
     }
 
-    fn end_of(&mut self, path: &[u8], error: ClientError, here: bool, keeps: bool) -> Result<(), Failed> {
+    fn end_of(
+        &mut self,
+        path: &[u8],
+        error: ClientError,
+        about: Option<About>,
+        keeps: bool,
+    ) -> Result<(), Failed> {
         let ended = ends_the_job(&error);
         let mut failed = Failed::from(error);
-        if here {
-            failed.about = About::Here;
-        }
+        failed.about = match about {
+            Some(about) if failed.about != About::Itself => about,
+            _ => failed.about,
+        };
         let mut books = self.books.open();
         books.failed(&failed, path);
         if ended || keeps {
@@ -213,17 +229,26 @@ impl<'a> Run<'a> {
         books.tally.failed(failed.exit);
     }
 
-    /// Says that a file was left out by rule.
-    pub(super) fn skipped(&mut self, path: &[u8], why: &str) -> Result<(), Failed> {
-        Ok(self.books.open().skipped(path, why)?)
+    /// Says that a file stands there already and was left alone.
+    pub(super) fn existing(&mut self, path: &[u8]) -> Result<(), Failed> {
+        Ok(self.books.open().existing(&ItemName::same(path))?)
     }
 
     /// The last words, and the exit code.
     pub(super) fn finish(self) -> Result<Exit, Failed> {
         self.shown.progress.finish();
+        self.shown.context.current.ended();
         let nothing_is_an_error = self.settings.error_on_no_transfer;
         Ok(self.books.open().finish(self.start.elapsed(), nothing_is_an_error)?)
     }
+}
+
+/// The code of a tree's own failure: what ends the job keeps its own, whatever became of the names before it.
+fn ends_with_its_code(status: Status) -> bool {
+    matches!(
+        Exit::from(status),
+        Exit::Temporary | Exit::Denied | Exit::Limit | Exit::Busy | Exit::DiskFull | Exit::Version
+    )
 }
 
 /// What an option means to the library.

@@ -106,7 +106,6 @@ impl Trees {
             }
             Err(error) if self.is_file(&error) => return Ok(Outcome::File),
             Err(error) => {
-                run.books.open().cut_short();
                 run.tree_failed(&place, error)?;
             }
         }

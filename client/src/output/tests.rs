@@ -50,6 +50,7 @@ const FAILURE: ErrorReport<'static> = ErrorReport {
     message: "not\nfound",
     retry_safe: true,
     here: false,
+    local: false,
 };
 
 #[test]
@@ -64,19 +65,23 @@ fn an_error_has_no_number_and_no_empty_path() {
     let (output, _, err) = output(OutputOptions::default());
     output.error(&ErrorReport { path: Some(b""), message: "gone", ..FAILURE }).unwrap();
     assert_eq!(err.text(), "ftclient: nas: gone\n");
+    let (output, _, err) = self::output(OutputOptions::default());
+    output.error(&ErrorReport { message: "no right", local: true, ..FAILURE }).unwrap();
+    output.error(&ErrorReport { message: "no right", here: true, ..FAILURE }).unwrap();
+    assert_eq!(err.text(), "ftclient: a\\x1bb: nas: no right\nftclient: a\\x1bb: no right\n");
 }
 
 #[test]
 fn a_warning_is_an_event_and_a_line() {
     let (output, out, err) = self::output(JSON);
-    output.warning("nas", b"log", "it grew").unwrap();
+    output.warning("nas", &ItemName::same(b"log"), "it grew").unwrap();
     assert_eq!(
         out.json(),
         [serde_json::json!({"type": "warning", "host": "nas", "path": "log", "message": "it grew"})]
     );
     assert_eq!(err.text(), "");
     let (output, _, err) = self::output(OutputOptions::default());
-    output.warning("nas", b"log", "it grew").unwrap();
+    output.warning("nas", &ItemName::same(b"log"), "it grew").unwrap();
     assert_eq!(err.text(), "log: warning: it grew\n");
 }
 
@@ -303,6 +308,34 @@ fn a_tree_is_summed_up_however_few_its_files_are() {
 }
 
 #[test]
+fn a_run_that_was_cut_short_says_what_it_did_until_then() {
+    let (output, _, err) = output(OutputOptions::default());
+    let one =
+        Summary { files: 1, bytes: 5, verified: 1, elapsed: Duration::from_secs(1), ..Default::default() };
+    output.cut_short(&one, 143).unwrap();
+    output.cut_short(&Summary::default(), 143).unwrap();
+    let tallied = Tallied { equal: 2, differ: 1, ..Default::default() };
+    output.check_cut_short(&tallied, "nas", Duration::ZERO, 143).unwrap();
+    assert_eq!(
+        err.text(),
+        "cut short: 1 file, 5 B in 1.0 s (5 B/s), all verified\ncut short: 2 equal; 1 differ\n"
+    );
+    let (output, out, _) = self::output(JSON);
+    output.cut_short(&Summary::default(), 143).unwrap();
+    assert_eq!(out.json()[0]["exit"], 143);
+}
+
+const COMPARED: ComparedReport<'static> = ComparedReport {
+    host: "nas",
+    side: None,
+    text: b"x",
+    path: b"copy/x",
+    is_dir: false,
+    found: Compared::Equal,
+    message: None,
+};
+
+#[test]
 fn a_comparison_prints_a_line_for_each_name_and_its_code_follows() {
     let compare = |options| {
         let (output, out, err) = output(options);
@@ -314,7 +347,7 @@ fn a_comparison_prints_a_line_for_each_name_and_its_code_follows() {
             (b"d", Compared::OnlyRemote),
             (b"x\ny", Compared::Missing),
         ] {
-            let report = ComparedReport { host: "nas", side: None, path, found, message: None };
+            let report = ComparedReport { text: path, found, is_dir: path == b"d", ..COMPARED };
             output.compared(&report).unwrap();
             tallied.count(found);
         }
@@ -322,14 +355,13 @@ fn a_comparison_prints_a_line_for_each_name_and_its_code_follows() {
         tallied.count(Compared::Unreadable);
         assert_eq!(tallied.exit(), Exit::Partial);
         let message = Some("permission denied");
-        let report =
-            ComparedReport { host: "nas", side: None, path: b"e", found: Compared::Unreadable, message };
+        let report = ComparedReport { text: b"e", found: Compared::Unreadable, message, ..COMPARED };
         output.compared(&report).unwrap();
         output.checked(&tallied, "nas", Duration::ZERO, tallied.exit()).unwrap();
         (out, err)
     };
     let (out, err) = compare(OutputOptions::default());
-    assert_eq!(*out.0.lock().unwrap(), b"= a\xff\n* b\n+ c\n- d\n- x\\x0ay\n! e\n");
+    assert_eq!(*out.0.lock().unwrap(), b"= a\xff\n* b\n+ c\n- d/\n- x\\x0ay\n! e\n");
     assert_eq!(
         err.text(),
         "ftclient: e: permission denied\n1 equal; 1 differ, 1 only here, 1 only on nas, 1 gone, 1 could not be read\n"
@@ -337,8 +369,11 @@ fn a_comparison_prints_a_line_for_each_name_and_its_code_follows() {
     let (out, err) = compare(OutputOptions { quiet: true, ..Default::default() });
     assert!(out.text().starts_with("* b\n"), "equal ones are left out");
     assert_eq!(err.text(), "ftclient: e: permission denied\n");
+    let (out, _) = compare(OutputOptions { quiet: true, ..JSON });
+    assert_eq!(out.json().len(), 6, "with --json as well");
     let (out, _) = compare(JSON);
     let events = out.json();
+    assert_eq!(events[1]["path"], "copy/x");
     assert_eq!((&events[1]["type"], &events[1]["result"]), (&"check".into(), &"differ".into()));
     assert_eq!(events[5]["message"], "permission denied");
     let summary = &events[6];

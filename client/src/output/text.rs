@@ -132,11 +132,12 @@ pub(super) fn file_line(report: &FileReport<'_>) -> String {
     }
 }
 
-/// `ftclient: nas:a/b: not found`.
+/// `ftclient: nas:a/b: not found`, of a local name `ftclient: a/b: nas: no right to create`.
 pub(super) fn error_line(report: &ErrorReport<'_>) -> String {
     let mut line = "ftclient: ".to_owned();
     let host = report.host.filter(|_| !report.here);
     match (host, report.path.filter(|path| !path.is_empty())) {
+        (Some(host), Some(path)) if report.local => line += &format!("{}: {host}: ", Escaped::new(path)),
         (Some(host), Some(path)) => line += &format!("{host}:{}: ", Escaped::new(path)),
         (Some(host), None) => line += &format!("{host}: "),
         (None, Some(path)) => line += &format!("{}: ", Escaped::new(path)),

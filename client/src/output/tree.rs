@@ -114,12 +114,32 @@ pub struct ComparedReport<'a> {
     pub host: &'a str,
     /// `local` or `remote` where a receipt is compared.
     pub side: Option<&'static str>,
-    /// The name as it is printed.
+    /// The name for people.
+    pub text: &'a [u8],
+    /// The path for programs: the remote one; of a local file of a receipt that one.
     pub path: &'a [u8],
+    /// It is a directory.
+    pub is_dir: bool,
     /// What was found.
     pub found: Compared,
     /// Why it could not be read, or what there is to know about a difference.
     pub message: Option<&'a str>,
+}
+
+/// A name in a directory, as people and programs are told it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ItemName<'a> {
+    /// For people: beneath the target.
+    pub text: &'a [u8],
+    /// For programs: the remote path.
+    pub remote: &'a [u8],
+}
+
+impl<'a> ItemName<'a> {
+    /// The remote path for both.
+    pub fn same(remote: &'a [u8]) -> Self {
+        Self { text: remote, remote }
+    }
 }
 
 /// A comparison in numbers.
@@ -185,6 +205,9 @@ impl Output {
     pub fn compared(&self, report: &ComparedReport<'_>) -> io::Result<()> {
         let options = self.options();
         if options.json {
+            if options.quiet && report.found == Compared::Equal {
+                return Ok(());
+            }
             return self.event(&Event::Check {
                 host: report.host.to_owned(),
                 side: report.side,
@@ -194,41 +217,56 @@ impl Output {
             });
         }
         if let Some(message) = report.message {
-            self.human(&format!("ftclient: {}: {message}", shown(report.path)))?;
+            self.human(&format!("ftclient: {}: {message}", shown(report.text)))?;
         }
         if options.quiet && report.found == Compared::Equal {
             return Ok(());
         }
-        let name = shown(report.path);
-        let bytes = if options.stdout_terminal || report.path.contains(&b'\n') {
-            name.into_bytes()
+        let bytes = if options.stdout_terminal || report.text.contains(&b'\n') {
+            shown(report.text).into_bytes()
         } else {
-            or_dot(report.path).to_vec()
+            or_dot(report.text).to_vec()
         };
-        self.data(&[&[report.found.sign() as u8, b' '], bytes.as_slice(), b"\n"].concat())
+        let end: &[u8] = if report.is_dir && !report.text.is_empty() { b"/\n" } else { b"\n" };
+        self.data(&[&[report.found.sign() as u8, b' '], bytes.as_slice(), end].concat())
     }
 
     /// The last words of a `check`.
     pub fn checked(&self, tallied: &Tallied, host: &str, elapsed: Duration, exit: Exit) -> io::Result<()> {
         self.event(&Event::checked(tallied, elapsed, exit.code()))?;
-        let Tallied { equal, differ, only_local, only_remote, missing, unreadable } = *tallied;
-        let counts = [
-            (differ, "differ".to_owned()),
-            (only_local, "only here".to_owned()),
-            (only_remote, format!("only on {host}")),
-            (missing, "gone".to_owned()),
-            (unreadable, "could not be read".to_owned()),
-        ];
-        let counts = counts.iter().filter(|(count, _)| *count > 0);
-        let counts: Vec<String> =
-            counts.map(|(count, what)| format!("{} {what}", super::grouped(*count))).collect();
-        let equal = super::grouped(equal);
-        self.info(&if counts.is_empty() {
-            format!("{equal} equal")
-        } else {
-            format!("{equal} equal; {}", counts.join(", "))
-        })
+        self.info(&check_line(tallied, host))
     }
+
+    /// The last words of a `check` that was cut short. No text where there is nothing to count.
+    pub fn check_cut_short(
+        &self,
+        tallied: &Tallied,
+        host: &str,
+        elapsed: Duration,
+        code: u8,
+    ) -> io::Result<()> {
+        self.event(&Event::checked(tallied, elapsed, code))?;
+        if *tallied == Tallied::default() {
+            return Ok(());
+        }
+        self.info(&format!("cut short: {}", check_line(tallied, host)))
+    }
+}
+
+fn check_line(tallied: &Tallied, host: &str) -> String {
+    let Tallied { equal, differ, only_local, only_remote, missing, unreadable } = *tallied;
+    let counts = [
+        (differ, "differ".to_owned()),
+        (only_local, "only here".to_owned()),
+        (only_remote, format!("only on {host}")),
+        (missing, "gone".to_owned()),
+        (unreadable, "could not be read".to_owned()),
+    ];
+    let counts = counts.iter().filter(|(count, _)| *count > 0);
+    let counts: Vec<String> =
+        counts.map(|(count, what)| format!("{} {what}", super::grouped(*count))).collect();
+    let equal = super::grouped(equal);
+    if counts.is_empty() { format!("{equal} equal") } else { format!("{equal} equal; {}", counts.join(", ")) }
 }
 
 fn event(report: &ItemReport<'_>) -> Event {

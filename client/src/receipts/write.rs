@@ -65,6 +65,11 @@ impl Recorder {
         }
     }
 
+    /// Where receipts are kept.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Adds a file.
     pub fn add(&mut self, done: &Concluded<'_>) -> io::Result<()> {
         let (base, path) = split(done);

@@ -174,6 +174,11 @@ impl Running {
         assert_eq!(self.child.wait().unwrap().signal(), Some(Signal::KILL.as_raw()), "it ended before");
     }
 
+    /// SIGKILL, also where it has ended already; returns when the process is gone.
+    pub(crate) fn stop(self) {
+        drop(self);
+    }
+
     /// Waits for the end.
     #[track_caller]
     pub(crate) fn finish(mut self) -> Ran {

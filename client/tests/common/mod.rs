@@ -1,16 +1,20 @@
 //! A real server process and the real `ftclient`, in directories that are thrown away.
 
 mod client;
+mod disk;
 mod server;
+mod signs;
 mod terminal;
 mod watch;
 mod world;
 
 pub(crate) use client::{Ran, Running, events, lines, run};
+pub(crate) use disk::TinyDisk;
 pub(crate) use server::{Server, build_supervisor};
+pub(crate) use signs::Watched;
 pub(crate) use terminal::Terminal;
 pub(crate) use watch::{Watch, wait_until_unlocked};
-pub(crate) use world::{World, pipe_without_reader, staging_files};
+pub(crate) use world::{World, pipe_without_reader, staging_beneath, staging_files};
 
 use std::fmt::Write as _;
 use std::time::Duration;

@@ -4,6 +4,7 @@ use std::env;
 use std::fs::File;
 use std::io::Read;
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Once;
@@ -56,6 +57,8 @@ pub(crate) struct Server {
     root: PathBuf,
     state: PathBuf,
     log: PathBuf,
+    binary: PathBuf,
+    user: Option<u32>,
     process: Option<Process>,
     pub(crate) address: SocketAddr,
     pub(crate) fingerprint: String,
@@ -70,16 +73,25 @@ struct Process {
 impl Server {
     /// Serves `root`; logs go to a file beside the state.
     pub(crate) fn start(root: &Path, state: &Path) -> Self {
-        let log = state.with_extension("log");
-        let (process, address, fingerprint) = launch(root, state, &log, own_address()).unwrap();
-        Self {
+        Self::start_as(root, state, env::current_exe().unwrap(), None)
+    }
+
+    /// Serves as this user, who can reach `binary`, a copy of the running one.
+    pub(crate) fn start_as(root: &Path, state: &Path, binary: PathBuf, user: Option<u32>) -> Self {
+        let mut server = Self {
             root: root.to_owned(),
             state: state.to_owned(),
-            log,
-            process: Some(process),
-            address,
-            fingerprint,
-        }
+            log: state.with_extension("log"),
+            binary,
+            user,
+            process: None,
+            address: own_address(),
+            fingerprint: String::new(),
+        };
+        let (process, address, fingerprint) = server.launch().unwrap();
+        (server.address, server.fingerprint) = (address, fingerprint);
+        server.process = Some(process);
+        server
     }
 
     /// What it has logged so far.
@@ -116,7 +128,7 @@ impl Server {
     pub(crate) fn restart(&mut self) {
         let mut last = String::new();
         for _ in 0..TRIES {
-            match launch(&self.root, &self.state, &self.log, self.address) {
+            match self.launch() {
                 Ok((process, address, fingerprint)) => {
                     assert_eq!((address, &fingerprint), (self.address, &self.fingerprint));
                     self.process = Some(process);
@@ -126,6 +138,35 @@ impl Server {
             }
         }
         panic!("the server does not start again: {last}");
+    }
+
+    fn launch(&self) -> Result<(Process, SocketAddr, String), String> {
+        let errors = File::options().append(true).create(true).open(&self.log).unwrap();
+        let mut command = Command::new(&self.binary);
+        command
+            .args(["--exact", "common::server::server_process", "--nocapture"])
+            .env(ROOT, &self.root)
+            .env(STATE, &self.state)
+            .env(LISTEN, self.address.to_string())
+            .env(SUPERVISOR, ftserver_binary())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(errors);
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
+        let mut child = command.spawn().unwrap();
+        let lines = lines(child.stdout.take().unwrap());
+        while let Ok(line) = lines.recv_timeout(patience()) {
+            // What the test harness prints may stand before it.
+            let Some((_, ready)) = line.split_once("ready listen=") else { continue };
+            let (address, fingerprint) = ready.split_once(" fingerprint=").unwrap();
+            let process = Process { child, lines };
+            return Ok((process, address.parse().unwrap(), fingerprint.trim_end().to_owned()));
+        }
+        let _ = child.kill();
+        let _ = child.wait();
+        Err(std::fs::read_to_string(&self.log).unwrap_or_default())
     }
 }
 
@@ -172,35 +213,4 @@ fn own_address() -> SocketAddr {
     let [high, low] = [1 + pid / 250 % 250, 1 + pid % 250];
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     format!("127.{high}.{low}.{number}:0").parse().unwrap()
-}
-
-fn launch(
-    root: &Path,
-    state: &Path,
-    log: &Path,
-    listen: SocketAddr,
-) -> Result<(Process, SocketAddr, String), String> {
-    let errors = File::options().append(true).create(true).open(log).unwrap();
-    let mut child = Command::new(env::current_exe().unwrap())
-        .args(["--exact", "common::server::server_process", "--nocapture"])
-        .env(ROOT, root)
-        .env(STATE, state)
-        .env(LISTEN, listen.to_string())
-        .env(SUPERVISOR, ftserver_binary())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(errors)
-        .spawn()
-        .unwrap();
-    let lines = lines(child.stdout.take().unwrap());
-    while let Ok(line) = lines.recv_timeout(patience()) {
-        // What the test harness prints may stand before it.
-        let Some((_, ready)) = line.split_once("ready listen=") else { continue };
-        let (address, fingerprint) = ready.split_once(" fingerprint=").unwrap();
-        let process = Process { child, lines };
-        return Ok((process, address.parse().unwrap(), fingerprint.trim_end().to_owned()));
-    }
-    let _ = child.kill();
-    let _ = child.wait();
-    Err(std::fs::read_to_string(log).unwrap_or_default())
 }

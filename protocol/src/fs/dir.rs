@@ -98,8 +98,13 @@ impl Dir {
     /// Makes a directory, mode 0777 & ~umask; `false` where the name exists, as whatever.
     /// Durable only after [`Dir::sync`].
     pub fn make_dir(&self, name: &[u8]) -> Result<bool> {
+        self.make_dir_with(name, 0o777)
+    }
+
+    /// As [`Dir::make_dir`] with mode `mode & 0777 & ~umask`.
+    pub fn make_dir_with(&self, name: &[u8], mode: u32) -> Result<bool> {
         check_name(name)?;
-        match rustix::fs::mkdirat(&self.held.fd, name, Mode::from_raw_mode(0o777)) {
+        match rustix::fs::mkdirat(&self.held.fd, name, Mode::from_raw_mode(mode & 0o777)) {
             Ok(()) => Ok(true),
             Err(Errno::EXIST) => Ok(false),
             Err(errno) => Err(failed("make directory", self.shown(name), errno)),

@@ -29,7 +29,7 @@ pub(super) enum Cleared {
 }
 
 impl Dir {
-    /// Removes staging files that were last written more than `older_than` ago and are not in use; returns
+    /// Removes staging files that were last changed more than `older_than` ago and are not in use; returns
     /// how many. What cannot be removed is left: sweeping is a courtesy and never fails an operation.
     pub fn sweep_staging(&self, older_than: Duration) -> u64 {
         let Ok(names) = self.names() else { return 0 };
@@ -96,7 +96,8 @@ pub(super) fn clear_staging(
     if meta.kind == Kind::Dir {
         return Ok(Cleared::Directory);
     }
-    if !is_older(meta.mtime, older_than) {
+    // Its mtime may be that of its source.
+    if !is_older(meta.ctime, older_than) {
         return Ok(Cleared::Young);
     }
     // Only regular files carry a lock; a link is left by a run that was killed between making and naming it.
@@ -126,10 +127,25 @@ fn open_for_lock(dir: BorrowedFd<'_>, name: &[u8]) -> Result<File, Errno> {
     Ok(File::from(fd))
 }
 
-fn is_older(mtime: Mtime, age: Duration) -> bool {
+fn is_older(changed: Mtime, age: Duration) -> bool {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let Some(limit) = now.checked_sub(age) else { return false };
     let limit =
         Mtime { secs: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX), nanos: limit.subsec_nanos() };
-    age.is_zero() || mtime < limit
+    age.is_zero() || changed < limit
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn age_is_counted_from_the_last_change() {
+        let week = Duration::from_secs(7 * 86_400);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
+        let ago = |secs| Mtime { secs: now - secs, nanos: 0 };
+        assert!(is_older(ago(8 * 86_400), week));
+        assert!(!is_older(ago(6 * 86_400), week) && !is_older(ago(-86_400), week));
+        assert!(is_older(ago(-86_400), Duration::ZERO));
+    }
 }

@@ -266,16 +266,18 @@ fn sweeping_takes_the_old_and_unused_only() {
         partial
     };
     let in_use = make(1);
-    let (old, _young) = (make(2), make(3));
-    age(&dir, in_use.file());
-    age(&dir, old.file());
-    drop(old);
+    drop(make(2));
     put(&dir, "visible", "x", true).unwrap();
-    age(&dir, &dir.open_file(b"visible").unwrap().0);
-    assert_eq!(dir.sweep_staging(week), 1);
-    assert_eq!(leftovers(temp.path()), 2);
+    // A small file has the time of its source as soon as it is complete, which says nothing of its own age.
+    age(&dir, in_use.file());
+    let long_ago = Mtime { secs: 0, nanos: 1 };
+    let complete = Closed::write(&dir, b"x", 0o600, Some(long_ago)).unwrap();
+    assert_eq!(dir.sweep_staging(week), 0, "nothing is that old");
+    drop(complete);
+    assert_eq!(dir.sweep_staging(Duration::ZERO), 1, "what is in use stays");
+    assert_eq!(leftovers(temp.path()), 1);
     drop(in_use);
-    assert_eq!(dir.sweep_staging(week), 1);
+    assert_eq!(dir.sweep_staging(Duration::ZERO), 1);
     assert_eq!(Staged::partial(&dir, [1; 16]).unwrap().kept_len(), 0);
     assert!(dir.lookup(b"visible").unwrap().is_some());
 }

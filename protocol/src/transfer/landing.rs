@@ -1,7 +1,5 @@
 //! The blocking task of a receiver: hash, compare, write, commit.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,7 +9,8 @@ use super::name::Namer;
 use super::order::Order;
 use super::receive::{Arrived, ReceiveJob, Received};
 use super::sink::{Sink, copy_block, write_block};
-use super::{FileInfo, MAX_HAVE, Meter, Throttle, interrupted};
+use super::standing::{block_len, blocks_within, read_at, stands_already};
+use super::{FileInfo, MAX_HAVE, Meter, Pulse, Throttle, interrupted};
 use crate::digest::{Algorithm, Hash, Lanes, blocks_of};
 use crate::error::{Error, Result, Status};
 use crate::fs::{Commit, Meta};
@@ -50,9 +49,16 @@ pub(crate) struct Landing {
     /// Leading blocks that are kept and still only where they stand: a file that proves equal is not written again.
     uncopied: u64,
     done: Option<Done>,
+    pulse: Option<Pulse>,
 }
 
 impl Landing {
+    /// From now on the sender is told while much is copied or hashed at once.
+    pub(crate) fn with_pulse(self) -> Self {
+        let pulse = Pulse::new(self.op, self.tx.clone(), Arc::clone(&self.meter));
+        Self { pulse: Some(pulse), ..self }
+    }
+
     /// Prepares for the content of file `file` of operation `op`.
     pub(crate) fn new(op: u32, file: u32, job: ReceiveJob, tx: Sender) -> Self {
         let total = job.info.size.map(blocks_of);
@@ -79,6 +85,7 @@ impl Landing {
             kept: 0,
             uncopied: 0,
             done: None,
+            pulse: None,
         }
     }
 
@@ -169,8 +176,12 @@ impl Landing {
                         Some(standing) if number >= blocks_within(staged.kept_len(), size) => standing,
                         _ => staged.file(),
                     };
-                    let data = read_at(file, number, block_len(size, number), &mut buffer)?;
-                    self.had.push(self.algorithm.block(&self.lanes, data, false));
+                    // The sender waits for as many as were announced. One of a block that cannot be read fits none.
+                    let digest = match read_at(file, number, block_len(size, number), &mut buffer) {
+                        Ok(data) => self.algorithm.block(&self.lanes, data, false),
+                        Err(_) => Hash::from_wire(&vec![0; self.algorithm.digest_len()])?,
+                    };
+                    self.had.push(digest);
                     self.tx.activity().moved();
                     if self.tx.is_closed() {
                         return Err(interrupted());
@@ -283,6 +294,15 @@ impl Landing {
         Ok(())
     }
 
+    /// Tells the sender that work goes on, where it listens for that.
+    fn beat(&mut self, number: u64) -> Result<()> {
+        self.tx.activity().moved();
+        match &mut self.pulse {
+            Some(pulse) => pulse.beat(number * BLOCK_LEN as u64),
+            None => Ok(()),
+        }
+    }
+
     /// Copies what was left where it stands, now that the file will be written.
     fn copy_all(&mut self) -> Result<()> {
         let size = self.info.size.unwrap_or(0);
@@ -290,7 +310,7 @@ impl Landing {
             let digest = usize::try_from(number).ok().and_then(|number| self.had.get(number)).copied();
             let digest = digest.ok_or_else(interrupted)?;
             self.copy(number, block_len(size, number), digest)?;
-            self.tx.activity().moved();
+            self.beat(number)?;
         }
         Ok(())
     }
@@ -310,7 +330,8 @@ impl Landing {
             (Sink::Stream(stream), _) => stream.finish()?,
             (Sink::File { staged, .. }, Some(mut namer)) => {
                 namer.catch_up(staged.file(), blocks, done.size)?;
-                Some(namer.finish()?)
+                let pulse = &mut self.pulse;
+                Some(namer.finish_while(|| pulse.as_mut().map_or(Ok(()), |pulse| pulse.beat(done.size)))?)
             }
             _ => None,
         };
@@ -376,29 +397,4 @@ struct Proven {
 
 fn mismatch(message: impl Into<String>) -> Error {
     Error::local(Status::Mismatch, message)
-}
-
-/// Whether a file of at most one block has this content already.
-fn stands_already(standing: &File, size: u64, algorithm: Algorithm, proof: &Hash) -> Result<bool> {
-    let mut buffer = vec![0; BLOCK_LEN];
-    let data = read_at(standing, 0, block_len(size, 0), &mut buffer)?;
-    Ok(algorithm.block(&Lanes::default(), data, true) == *proof)
-}
-
-fn read_at<'a>(file: &File, block: u64, len: usize, buffer: &'a mut [u8]) -> Result<&'a [u8]> {
-    let room = buffer.get_mut(..len).unwrap_or_default();
-    file.read_exact_at(room, block * BLOCK_LEN as u64)
-        .map_err(|error| Error::io("read what is there already", &error))?;
-    Ok(room)
-}
-
-/// Blocks of a file of `size` bytes that are whole in `len` bytes of it.
-fn blocks_within(len: u64, size: u64) -> u64 {
-    if len == size { blocks_of(size) } else { len.min(size) / BLOCK_LEN as u64 }
-}
-
-/// Bytes of block `number` of a file of `size` bytes.
-fn block_len(size: u64, number: u64) -> usize {
-    let start = number.saturating_mul(BLOCK_LEN as u64);
-    size.saturating_sub(start).min(BLOCK_LEN as u64) as usize
 }

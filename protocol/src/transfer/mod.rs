@@ -21,6 +21,7 @@ mod reading;
 mod receive;
 mod send;
 mod sink;
+mod standing;
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -204,7 +205,7 @@ impl Pulse {
 
     /// So many bytes of a file were read. DIGEST without a digest says so, once a second. An error where nobody waits
     /// for it.
-    fn beat(&mut self, size: u64) -> Result<()> {
+    pub(crate) fn beat(&mut self, size: u64) -> Result<()> {
         self.tx.activity().moved();
         if self.meter.abandoned.load(Ordering::Relaxed) {
             return Err(interrupted());

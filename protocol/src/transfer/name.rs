@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -66,6 +67,20 @@ impl Namer {
             self.next = until;
         }
         Ok(())
+    }
+
+    /// As [`Namer::finish`], calling `beat` now and then while it takes long.
+    pub(crate) fn finish_while(self, mut beat: impl FnMut() -> Result<()>) -> Result<Hash> {
+        let Self { next, work, thread } = self;
+        drop(work);
+        let mut pause = Duration::from_millis(1);
+        while !thread.is_finished() {
+            beat()?;
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(200));
+        }
+        let (work, _) = sync_channel(1);
+        Self { next, work, thread }.finish()
     }
 
     pub(crate) fn finish(self) -> Result<Hash> {

@@ -9,7 +9,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Sender as Commands, channel};
 
 use super::reading::{Command, Content, Half};
-use super::{Abandon, FileInfo, Meter, crashed};
+use super::{Abandon, FileInfo, MAX_HAVE, Meter, crashed};
 use crate::digest::{Algorithm, Hash};
 use crate::error::{Error, Result, Status};
 use crate::fs::{Meta, Mtime};
@@ -87,12 +87,21 @@ where
     let half = Half::new(op, &job, conn.tx.clone(), queue)?;
     let abandon = Abandon(Arc::clone(&job.meter));
     let mut worker = conn.workers.spawn_blocking(move || half.run(job.source));
+    let mut digests = 0;
     let error = loop {
         tokio::select! {
             content = &mut worker => {
                 return conclude(conn, op, content.map_err(|error| crashed(&error))??).await;
             }
-            message = conn.rx.next_in(op) => match message.and_then(|message| forward(message, &commands)) {
+            message = conn.rx.next_in(op) => match message.and_then(|message| {
+                if let Message::Have(have) = &message {
+                    digests += have.len();
+                }
+                if digests > MAX_HAVE as usize * 32 {
+                    return Err(Error::protocol("more digests than a file has"));
+                }
+                forward(message, &commands)
+            }) {
                 // The receiver's last word: the connection may end now.
                 Ok(Forwarded::Result) => {
                     return conclude(conn, op, worker.await.map_err(|error| crashed(&error))??).await;

@@ -39,7 +39,12 @@ impl TreeSource {
             let path =
                 RemotePath::from_wire(&result.path).map_err(|error| Error::protocol(error.to_string()))?;
             let kind = kind_from_wire(result.kind).unwrap_or(Kind::Other);
-            let item = Item { size: result.size, ..Item::new(path, kind, action) };
+            let mut item = Item::new(path, kind, action);
+            match kind {
+                Kind::File => item.size = result.size,
+                // Files beneath a directory that was refused.
+                _ => self.noted += result.size,
+            }
             if kind == Kind::File && action != Action::Deleted {
                 self.noted += 1;
             }

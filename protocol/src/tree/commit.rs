@@ -31,6 +31,8 @@ pub(super) enum What {
     Nothing,
     /// A complete file gets its name.
     File(Complete),
+    /// A link is made.
+    Link { target: Vec<u8>, mtime: Option<Mtime> },
     /// What stands there gets this mode and time.
     Meta { mode: Option<u32>, mtime: Option<Mtime> },
     /// A directory whose contents are complete gets this mode and time. Not reported.
@@ -136,17 +138,24 @@ impl Thread {
         let mut done = Vec::with_capacity(batch.len());
         let mut ends = Vec::new();
         let (mut places, mut complete) = (Vec::new(), Vec::new());
-        let mut touched = false;
+        let (mut touched, mut kept) = (false, false);
         for Step { number, mut item, what } in batch {
             match what {
                 What::Nothing => touched |= item.failure.is_none(),
                 What::File(file) => match self.keep_old(&item) {
-                    Ok(()) => {
+                    Ok(has_kept) => {
+                        kept |= has_kept;
                         places.push(done.len());
                         complete.push(file);
                     }
                     Err(error) => fail(&mut item, &error),
                 },
+                What::Link { target, mtime } => {
+                    touched = true;
+                    if let Err(error) = self.make_link(&item, &target, mtime) {
+                        fail(&mut item, &error);
+                    }
+                }
                 What::Meta { mode, mtime } => {
                     touched = true;
                     if let Err(error) = self.set_meta(&item, mode, mtime) {
@@ -159,6 +168,10 @@ impl Thread {
                 }
             }
             done.push((number, item));
+        }
+        // What is replaced is safe before it is replaced.
+        if kept && let Some(backup) = &self.job.place.backup {
+            backup.root()?.dir(&RemotePath::root(), Links::Refuse)?.sync_all()?;
         }
         for (place, committed) in places.into_iter().zip(commit_all(complete)) {
             let Some((_, item)) = done.get_mut(place) else { continue };
@@ -174,8 +187,14 @@ impl Thread {
             }
         }
         // Directories last: what was renamed into them changed their times.
-        for (item, mode, mtime) in ends {
-            touched |= self.end_dir(&item.path, mode, mtime);
+        for (mut item, mode, mtime) in ends {
+            match self.end_dir(&item.path, mode, mtime) {
+                Ok(changed) => touched |= changed,
+                Err(error) => {
+                    fail(&mut item, &error);
+                    done.push((0, item));
+                }
+            }
         }
         if touched {
             self.sync()?;
@@ -184,15 +203,15 @@ impl Thread {
         fatal.map_or(Ok(()), Err)
     }
 
-    /// Keeps what is about to be replaced.
-    fn keep_old(&mut self, item: &Item) -> Result<()> {
-        let Some(backup) = self.job.place.backup.clone() else { return Ok(()) };
+    /// Keeps what is about to be replaced; true where there was something.
+    fn keep_old(&mut self, item: &Item) -> Result<bool> {
+        let Some(backup) = self.job.place.backup.clone() else { return Ok(false) };
         let (dir, name) = self.place(&item.path)?;
         match dir.lookup(name)? {
             Some(meta) if matches!(meta.kind, Kind::File | Kind::Symlink) => {
-                keep_aside(&backup, &dir, &item.path, false)
+                keep_aside(&backup, &dir, &item.path, false).map(|()| true)
             }
-            _ => Ok(()),
+            _ => Ok(false),
         }
     }
 
@@ -205,22 +224,23 @@ impl Thread {
         }
     }
 
-    /// True where something was changed. A time that cannot be set is worth a word in the log, not a failure.
-    fn end_dir(&mut self, path: &RemotePath, mode: Option<u32>, mtime: Option<Mtime>) -> bool {
-        let Some(dirs) = &mut self.dirs else { return false };
-        let ended = dirs.get(path).and_then(|dir| {
-            let meta = dir.meta()?;
-            let mode = mode.filter(|mode| *mode != meta.mode & 0o777);
-            let mtime = mtime.filter(|mtime| *mtime != meta.mtime);
-            if mode.is_none() && mtime.is_none() {
-                return Ok(false);
-            }
-            dir.set_meta(mode, mtime).map(|()| true)
-        });
-        ended.unwrap_or_else(|error| {
-            tracing::warn!(%path, %error, "mode or time of a directory was not set");
-            false
-        })
+    fn make_link(&mut self, item: &Item, target: &[u8], mtime: Option<Mtime>) -> Result<()> {
+        let (dir, name) = self.place(&item.path)?;
+        dir.make_link(name, target, false)?;
+        mtime.map_or(Ok(()), |mtime| dir.set_link_time(name, mtime))
+    }
+
+    /// True where something was changed.
+    fn end_dir(&mut self, path: &RemotePath, mode: Option<u32>, mtime: Option<Mtime>) -> Result<bool> {
+        let Some(dirs) = &mut self.dirs else { return Ok(false) };
+        let dir = dirs.get(path)?;
+        let meta = dir.meta()?;
+        let mode = mode.filter(|mode| *mode != meta.mode & 0o777);
+        let mtime = mtime.filter(|mtime| *mtime != meta.mtime);
+        if mode.is_none() && mtime.is_none() {
+            return Ok(false);
+        }
+        dir.set_meta(mode, mtime).map(|()| true)
     }
 
     fn place<'a>(&mut self, path: &'a RemotePath) -> Result<(Dir, &'a [u8])> {
@@ -273,9 +293,10 @@ pub(super) fn result_of(number: u32, item: &Item) -> NodeResult {
 /// Keeps `path`, found in `dir`, under the same path in the backup directory.
 pub(super) fn keep_aside(backup: &Backup, dir: &Dir, path: &RemotePath, move_it: bool) -> Result<()> {
     let Some((parent, name)) = path.split_last() else { return Ok(()) };
+    let root = backup.root()?;
     if !parent.is_root() {
-        backup.root.make_dir(&parent, true)?;
+        root.make_dir(&parent, true)?;
     }
-    let to = backup.root.dir(&parent, Links::Refuse)?;
+    let to = root.dir(&parent, Links::Refuse)?;
     dir.keep_aside(name, &to, name, move_it)
 }

@@ -34,8 +34,8 @@ pub struct CompareTree {
     /// Where progress is shown.
     pub meter: Arc<TreeMeter>,
     /// Told of each file and link: [`Action::Equal`], [`Action::Replaced`] where they differ, [`Action::Created`] for
-    /// what only the sender has, and [`Action::Deleted`] for what is only here. Directories only where they are
-    /// missing.
+    /// what only the sender has, [`Action::Deleted`] for what is only here, and [`Action::Skipped`] for special files.
+    /// Directories only where they are missing.
     pub on_item: OnItem,
 }
 
@@ -242,7 +242,10 @@ impl Comparison {
             Visit::Found(found) => {
                 let size = if found.meta.kind == Kind::File { found.meta.size } else { 0 };
                 let mtime = found.meta.mtime;
-                let item = Item { size, mtime, ..Item::new(found.path, found.meta.kind, Action::Deleted) };
+                // A FIFO, a device or a socket is copied by nothing, so it is missing nowhere.
+                let skipped = found.meta.kind == Kind::Other;
+                let action = if skipped { Action::Skipped } else { Action::Deleted };
+                let item = Item { size, mtime, ..Item::new(found.path, found.meta.kind, action) };
                 (self.on_item)(&item);
             }
             failed @ Visit::Failed { .. } => self.failed_here(failed),
@@ -259,12 +262,13 @@ impl Comparison {
     fn unreadable(&mut self, result: NodeResult) -> Result<()> {
         let path = RemotePath::from_wire(&result.path).map_err(|error| Error::protocol(error.to_string()))?;
         if result.status == Status::Ok as u32 {
-            // A FIFO, a device or a socket there. One of that name here is compared with nothing.
-            if let Some(found) = self.reach(&path)
-                && found.meta.kind != Kind::Other
-            {
-                (self.on_item)(&Item::new(path, found.meta.kind, Action::Deleted));
-            }
+            // A FIFO, a device or a socket there. Something else of that name here differs from it.
+            let here = self.reach(&path).map(|found| found.meta.kind).filter(|kind| *kind != Kind::Other);
+            let item = match here {
+                Some(kind) => Item::new(path, kind, Action::Replaced),
+                None => Item::new(path, Kind::Other, Action::Skipped),
+            };
+            (self.on_item)(&item);
             return Ok(());
         }
         self.reach(&path);

@@ -6,6 +6,7 @@ use super::Action;
 use super::commit::What;
 use super::landing::TreeLanding;
 use super::turns::Content;
+use crate::auth::Rights;
 use crate::digest::Hash;
 use crate::error::{Error, Failure, Result, Status};
 use crate::fs::Mtime;
@@ -62,8 +63,7 @@ impl TreeLanding {
         arriving.item.proof = Some(digest);
         arriving.item.grew = piece.grew;
         if arriving.forbidden {
-            let failure = not_to_be_replaced(&arriving.item.path);
-            return self.give_up(piece.file, failure, true);
+            return self.refuse(piece.file);
         }
         let (path, mode, mtime) = (arriving.item.path.clone(), arriving.mode, arriving.mtime);
         self.job.meter.works_on(&path);
@@ -88,6 +88,11 @@ impl TreeLanding {
         if expected { Ok(()) } else { Err(Error::protocol(unasked(number))) }
     }
 
+    /// What stands there may have come since it was looked at.
+    pub(super) fn may_replace(&self) -> bool {
+        !self.job.no_clobber && self.job.rights.contains(Rights::OVERWRITE)
+    }
+
     fn write_small(
         &mut self,
         path: &RemotePath,
@@ -98,7 +103,7 @@ impl TreeLanding {
         let (parent, name) = path.split_last().unwrap_or_default();
         let dirs = self.dirs.as_mut().ok_or_else(interrupted)?;
         let file = Closed::write(&dirs.get(&parent)?, content, mode, mtime)?;
-        Ok(Complete::Closed { file, target: name.to_vec(), replace: !self.job.no_clobber })
+        Ok(Complete::Closed { file, target: name.to_vec(), replace: self.may_replace() })
     }
 
     /// Something about one file that is no piece of a pack.
@@ -148,22 +153,38 @@ impl TreeLanding {
         }
     }
 
-    /// A dry run: whether the content is what stands here.
-    fn compare(&mut self, number: u32) -> Result<()> {
+    /// Content for a file that may not be replaced. Whether it is equal is not told: it was offered to those who may
+    /// read.
+    fn refuse(&mut self, number: u32) -> Result<()> {
         let Some(arriving) = self.turns.find(number) else { return Ok(()) };
+        let failure = not_to_be_replaced(&arriving.item.path);
+        self.give_up(number, failure, true)
+    }
+
+    /// Whether what stands here has the proof that came.
+    fn is_what_stands(&mut self, number: u32) -> Result<bool> {
+        let Some(arriving) = self.turns.find(number) else { return Ok(false) };
         let (path, size, theirs) = (arriving.item.path.clone(), arriving.item.size, arriving.item.proof);
         let (parent, name) = path.split_last().unwrap_or_default();
         let dir = self.dirs.as_mut().ok_or_else(interrupted)?.get(&parent);
-        let same = match dir.and_then(|dir| self.digest_of(&dir, name, size)) {
-            Ok(own) => Some(own) == theirs,
-            Err(error @ Error::Connection(_)) => return Err(error),
-            // What cannot be read would be replaced.
-            Err(_) => false,
-        };
+        match dir.and_then(|dir| self.digest_of(&dir, name, size)) {
+            Ok(own) => Ok(Some(own) == theirs),
+            Err(error) if error.status() == Status::Cancelled => Err(error),
+            Err(error @ Error::Connection(_)) => Err(error),
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// A dry run: whether the content is what stands here.
+    fn compare(&mut self, number: u32) -> Result<()> {
+        let same = self.is_what_stands(number)?;
         if same {
             self.stands(number);
         }
         let Some(arriving) = self.turns.find(number) else { return Ok(()) };
+        if !same && arriving.forbidden {
+            return self.refuse(number);
+        }
         if !same {
             arriving.item.action = Action::Replaced;
         }
@@ -184,10 +205,7 @@ impl TreeLanding {
                 arriving.item.kept = received.kept;
                 arriving.item.grew = received.grew;
                 match commit {
-                    Some(_) if arriving.forbidden => {
-                        let failure = not_to_be_replaced(&arriving.item.path);
-                        return self.give_up(number, failure, true);
-                    }
+                    Some(_) if arriving.forbidden => return self.refuse(number),
                     Some(commit) => arriving.content = Content::Ready(What::File(Complete::Open(commit))),
                     None => self.stands(number),
                 }

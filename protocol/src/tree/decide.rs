@@ -9,8 +9,11 @@ use crate::auth::Rights;
 use crate::error::{Error, Result, Status};
 use crate::fs::{Dir, Kind, Meta, ModeRule, Mtime};
 use crate::path::RemotePath;
+use crate::wire::BLOCK_LEN;
 use crate::wire::message::Node;
 
+/// Names that may take the place of a directory in one run.
+const MAX_LATE: usize = 1024;
 /// What an owner needs of a directory to fill it.
 const FILL: u32 = 0o700;
 
@@ -28,13 +31,24 @@ pub(super) struct Frame {
     mtime: Option<Mtime>,
 }
 
+impl Frame {
+    /// Of a directory that is not filled.
+    fn dead(path: RemotePath) -> Self {
+        Self { path, exists: false, own: None, swept: true, mode: None, mtime: None }
+    }
+}
+
 impl TreeLanding {
     /// Ends so many directories, the innermost first.
     pub(super) fn leave(&mut self, levels: usize) {
         for _ in 0..levels {
             let Some(frame) = self.frames.pop() else { return };
-            if self.dead.as_ref() == Some(&frame.path) {
-                self.dead = None;
+            if self.dead.as_ref().is_some_and(|dead| dead.path == frame.path)
+                && let Some(dead) = self.dead.take()
+            {
+                // A sender that took the files beneath it for equal is told how many they are.
+                let size = if self.job.report { std::mem::take(&mut self.dead_files) } else { 0 };
+                self.note(Item { size, ..dead });
             }
             let more = frame.own.is_some_and(|own| self.extras.end(&frame.path, own));
             if frame.mode.is_some() || frame.mtime.is_some() {
@@ -52,16 +66,10 @@ impl TreeLanding {
         if self.dead.is_some() {
             // Beneath what could not be made: it was named once, which is enough.
             if kind == Kind::Dir {
-                self.frames.push(Frame {
-                    path,
-                    exists: false,
-                    own: None,
-                    swept: true,
-                    mode: None,
-                    mtime: None,
-                });
+                self.frames.push(Frame::dead(path));
             } else if kind == Kind::File {
                 self.job.meter.decided(node.size);
+                self.dead_files += 1;
             }
             return Ok(());
         }
@@ -80,21 +88,16 @@ impl TreeLanding {
             Ok(()) => Ok(()),
             Err(error) if is_fatal(&error) => Err(error),
             Err(error) => {
+                let item = Item { failure: Some(error.failure()), here: true, ..item };
                 if kind == Kind::Dir {
-                    self.dead = Some(item.path.clone());
-                    let path = item.path.clone();
-                    self.frames.push(Frame {
-                        path,
-                        exists: false,
-                        own: None,
-                        swept: true,
-                        mode: None,
-                        mtime: None,
-                    });
-                } else if kind == Kind::File {
+                    self.frames.push(Frame::dead(item.path.clone()));
+                    self.dead = Some(item);
+                    return Ok(());
+                }
+                if kind == Kind::File {
                     self.job.meter.decided(node.size);
                 }
-                self.note(Item { failure: Some(error.failure()), here: true, ..item });
+                self.note(item);
                 Ok(())
             }
         }
@@ -128,6 +131,13 @@ impl TreeLanding {
         let keeps_time = self.job.preserve || self.job.times;
         let (mut mode, mtime) = (None, keeps_time.then_some(item.mtime));
         let exists = match existing.map(|meta| meta.kind) {
+            // It was made for this, private, and is like any other new one.
+            Some(Kind::Dir) if item.path.is_root() && self.place.made => {
+                let made = ModeRule::Default(node.mode).resolve(None) | FILL;
+                self.dir(&item.path)?.set_meta(Some(made), None)?;
+                mode = Some(if self.job.preserve { node.mode & 0o777 } else { made });
+                true
+            }
             Some(Kind::Dir) => {
                 let old = existing.map_or(0, |meta| meta.mode & 0o777);
                 if !self.job.dry_run && old & FILL != FILL && self.may(Rights::OVERWRITE) {
@@ -140,6 +150,12 @@ impl TreeLanding {
                 true
             }
             Some(Kind::Other) => return Err(not_regular(item)),
+            Some(_) if self.job.no_clobber => {
+                return Err(Error::local(
+                    Status::Exists,
+                    format!("'{}' exists and is no directory", item.path),
+                ));
+            }
             standing => {
                 let replaces = standing.is_some();
                 // An older file or link in the place of a directory goes only where all becomes equal.
@@ -150,8 +166,12 @@ impl TreeLanding {
                     ));
                 }
                 self.allow(replaces, item)?;
+                self.allow(false, item)?;
                 let action = if replaces { Action::Replaced } else { Action::Created };
-                self.note(Item { action, ..item.clone() });
+                // The tree's own directory is made by whoever opens the place.
+                if !item.path.is_root() {
+                    self.note(Item { action, ..item.clone() });
+                }
                 if self.job.dry_run {
                     false
                 } else {
@@ -159,18 +179,16 @@ impl TreeLanding {
                     if replaces {
                         self.put_aside(&above, item)?;
                     }
-                    above.make_dir(name)?;
-                    let made = ModeRule::Default(node.mode).resolve(None);
-                    let wanted = if self.job.preserve { node.mode & 0o777 } else { made };
-                    mode = Some(wanted);
-                    if made & FILL != FILL {
-                        self.dir(&item.path)?.set_meta(Some(made | FILL), None)?;
-                    }
+                    // Never wider than it will be, so that nobody looks in meanwhile.
+                    above.make_dir_with(name, (node.mode & 0o777) | FILL)?;
+                    // Without -p its owner can always use it: a later run has to.
+                    let made = ModeRule::Default(node.mode).resolve(None) | FILL;
+                    mode = Some(if self.job.preserve { node.mode & 0o777 } else { made });
                     true
                 }
             }
         };
-        if !self.may(Rights::OVERWRITE) && existing.is_some() {
+        if !self.may(Rights::OVERWRITE) && existing.is_some() && !(item.path.is_root() && self.place.made) {
             mode = None;
         }
         let lists = exists && existing.is_some() && self.job.delete.is_some();
@@ -204,7 +222,13 @@ impl TreeLanding {
                 }
                 return Ok(());
             }
-            (Some(meta), _) if meta.kind == Kind::Dir => return Err(is_directory(item)),
+            (Some(meta), _) if meta.kind == Kind::Dir && !self.job.no_clobber => {
+                self.takes_place(item)?;
+                let target = node.target.clone();
+                let what = if self.job.dry_run { What::Nothing } else { What::Link { target, mtime } };
+                self.late.push(Step { number: 0, item: item.clone(), what });
+                return Ok(());
+            }
             (Some(meta), _) if meta.kind == Kind::Other => return Err(not_regular(item)),
             (Some(_), _) if self.job.no_clobber => {
                 self.note(Item { action: Action::Skipped, ..item.clone() });
@@ -224,6 +248,20 @@ impl TreeLanding {
             }
         }
         self.note(Item { action: if replaces { Action::Replaced } else { Action::Created }, ..item.clone() });
+        Ok(())
+    }
+
+    /// Something will take the place of a directory, when all the rest is done. Each keeps what it has until then, and
+    /// its sender waiting.
+    pub(super) fn takes_place(&mut self, item: &Item) -> Result<()> {
+        // A large one keeps its file open.
+        let weight = if item.size > BLOCK_LEN as u64 { MAX_LATE / 8 } else { 1 };
+        if self.job.delete.is_none() || self.taking_place + weight > MAX_LATE {
+            return Err(is_directory(item));
+        }
+        self.allow(true, item)?;
+        self.taking_place += weight;
+        self.extras.replace(&item.path);
         Ok(())
     }
 
@@ -280,7 +318,13 @@ pub(super) fn same_time(a: Mtime, b: Mtime) -> bool {
 }
 
 pub(super) fn is_directory(item: &Item) -> Error {
-    Error::local(Status::IsDirectory, format!("'{}' is a directory here; remove it first", item.path))
+    Error::local(
+        Status::IsDirectory,
+        format!(
+            "'{}' is a directory here; remove it first (--delete does, up to 1,024 times a run)",
+            item.path
+        ),
+    )
 }
 
 pub(super) fn not_regular(item: &Item) -> Error {

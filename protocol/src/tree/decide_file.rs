@@ -1,7 +1,7 @@
 //! What is to be done about a file.
 
 use super::commit::{Step, What};
-use super::decide::{is_directory, not_regular, same_time};
+use super::decide::{not_regular, same_time};
 use super::landing::TreeLanding;
 use super::turns::{Arriving, Content};
 use super::{Action, Item};
@@ -16,9 +16,6 @@ use crate::wire::{BLOCK_LEN, Message};
 /// Partial files that nobody came back for are removed after this long.
 const ABANDONED: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 3600);
 
-/// Files that may take the place of a directory in one run.
-const MAX_LATE: usize = 1024;
-
 impl TreeLanding {
     pub(super) fn decide_file(&mut self, number: u32, node: &Node, item: &Item) -> Result<()> {
         let (dir, existing) = self.standing(&item.path)?;
@@ -27,11 +24,12 @@ impl TreeLanding {
         match existing {
             Some(meta) if meta.kind == Kind::Other => return Err(not_regular(item)),
             Some(meta) if meta.kind == Kind::Dir => {
-                // Each keeps its content, and its sender waiting, to the very end.
-                if self.job.delete.is_none() || self.waiting_for_room >= MAX_LATE {
-                    return Err(is_directory(item));
+                if self.job.no_clobber {
+                    self.job.meter.decided(item.size);
+                    self.note(Item { action: Action::Skipped, ..item.clone() });
+                    return Ok(());
                 }
-                self.waiting_for_room += 1;
+                self.takes_place(item)?;
                 late = true;
             }
             Some(_) if self.job.no_clobber => {
@@ -81,6 +79,10 @@ impl TreeLanding {
                 return Ok(());
             }
             self.job.meter.decided(item.size);
+            if late {
+                self.late.push(Step { number: 0, item: item.clone(), what: What::Nothing });
+                return Ok(());
+            }
             let action = if existing.is_some() { Action::Replaced } else { Action::Created };
             self.note(Item { action, ..item.clone() });
             return Ok(());
@@ -90,9 +92,6 @@ impl TreeLanding {
         if let Some(frame) = self.frames.last_mut().filter(|frame| !frame.swept) {
             frame.swept = true;
             dir.sweep_staging(ABANDONED);
-        }
-        if late {
-            self.extras.replace(&item.path);
         }
         if node.size > BLOCK_LEN as u64 {
             return self.accept_large(arriving, &dir, name, rule);
@@ -111,10 +110,11 @@ impl TreeLanding {
 
     /// Equal by size and time; with `-p` its mode may not be.
     fn equal(&mut self, node: &Node, item: &Item, meta: &Meta) {
-        self.done.equal += 1;
         self.job.meter.decided(item.size);
         let mode = Some(node.mode & 0o777).filter(|mode| self.job.preserve && *mode != meta.mode & 0o777);
-        if mode.is_some() && self.may(Rights::OVERWRITE) {
+        if mode.is_none() || !self.may(Rights::OVERWRITE) {
+            self.done.equal += 1;
+        } else {
             let what =
                 if self.job.dry_run { What::Nothing } else { What::Meta { mode, mtime: Some(item.mtime) } };
             let item = Item { action: Action::Meta, ..item.clone() };
@@ -134,7 +134,7 @@ impl TreeLanding {
             Some(_) if self.may(Rights::READ) => dir.open_file(name).ok().map(|(file, _)| file),
             _ => None,
         };
-        let replace = !self.job.no_clobber;
+        let replace = self.may_replace();
         let commit = CommitOptions { len: 0, replace, mtime: arriving.mtime, mode: rule };
         let job = ReceiveJob {
             info,
@@ -145,7 +145,7 @@ impl TreeLanding {
             meter: self.job.meter.bytes.clone(),
             rate: None,
         };
-        let mut landing = Landing::new(self.op, arriving.number, job, self.tx.clone());
+        let mut landing = Landing::new(self.op, arriving.number, job, self.tx.clone()).with_pulse();
         // It sends by itself, behind what was said before.
         self.answer()?;
         arriving.blocks = landing.offer_what_is_here(MAX_HAVE.saturating_sub(self.offered))?;

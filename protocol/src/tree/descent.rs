@@ -51,6 +51,9 @@ impl Descent {
         if node.mtime_nanos >= 1_000_000_000 {
             return Err(refused("a modification time with more than a second of nanoseconds"));
         }
+        if !matches!(node.digest.len(), 0 | 16 | 32) {
+            return Err(refused("a digest of a length that none has"));
+        }
         let target_fits = match kind {
             Kind::Symlink => {
                 !node.target.is_empty() && node.target.len() <= MAX_TARGET && !node.target.contains(&0)

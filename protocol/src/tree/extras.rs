@@ -10,14 +10,12 @@ use crate::auth::Rights;
 use crate::error::{Error, Result, Status};
 use crate::fs::{Dir, Filter, Kind, Links, MAX_ENTRIES, Visit, Walk};
 use crate::path::RemotePath;
-use crate::wire::Sender;
+use crate::transfer::Pulse;
 
 /// Names that the source does not have.
 #[derive(Default)]
 pub(super) struct Extras {
     found: Vec<(RemotePath, Kind)>,
-    /// Directories that stand where the source has a file.
-    replaced: HashSet<RemotePath>,
 }
 
 /// What one directory holds, in order, and how far the source's names have come.
@@ -57,7 +55,6 @@ impl Extras {
 
     /// A directory goes because a file of the source takes its place.
     pub(super) fn replace(&mut self, path: &RemotePath) {
-        self.replaced.insert(path.clone());
         self.found.push((path.clone(), Kind::Dir));
     }
 
@@ -68,15 +65,18 @@ impl Extras {
         }
     }
 
-    /// Removes everything, or nothing where it is more than allowed. Gives what is to be reported.
+    /// Removes everything, or nothing where it is more than allowed. Gives what is to be reported, and why nothing was
+    /// removed.
     pub(super) fn remove(
         &mut self,
         job: &ReceiveTree,
         place: &Place,
         special: &HashSet<RemotePath>,
-        tx: &Sender,
-    ) -> Result<Vec<Step>> {
-        let (Some(most), Some(root)) = (job.delete, place.root.as_ref()) else { return Ok(Vec::new()) };
+        pulse: &mut Pulse,
+    ) -> Result<(Vec<Step>, Option<Error>)> {
+        let (Some(most), Some(root)) = (job.delete, place.root.as_ref()) else {
+            return Ok((Vec::new(), None));
+        };
         let mut dirs = Dirs::new(root.clone());
         let within = place.backup.as_ref().and_then(|backup| backup.within.clone());
         let mut steps = Vec::new();
@@ -85,55 +85,59 @@ impl Extras {
             if within.as_ref().is_some_and(|backup| backup.starts_with(&path) || path.starts_with(backup)) {
                 continue;
             }
-            // A directory that gives way to a file goes with all that is in it.
-            let filter = if self.replaced.contains(&path) { Filter::default() } else { job.filter.clone() };
-            if filter.excludes(&path, kind == Kind::Dir) || special.contains(&path) {
+            if job.filter.excludes(&path, kind == Kind::Dir) || special.contains(&path) {
                 continue;
             }
-            contents(&mut dirs, &path, kind, filter, &mut going)?;
-            tx.activity().moved();
-            if going.len() > MAX_ENTRIES {
-                return Err(Error::local(
-                    Status::Limit,
-                    format!("more than {MAX_ENTRIES} entries would be removed; nothing was"),
-                ));
+            match contents(&mut dirs, &path, kind, &job.filter, &mut going) {
+                Err(error) if error.status() == Status::NotFound => {}
+                Err(error) if error.status() == Status::Limit => return Err(error),
+                Err(error) => steps.push(failed(path, kind, &error)),
+                Ok(()) => {}
             }
+            pulse.beat(0)?;
         }
-        if going.len() as u64 > most {
-            return Err(Error::local(
-                Status::Limit,
-                format!(
-                    "{} entries would be removed, and --max-delete allows {most}; all files arrived, nothing was removed",
-                    going.len()
-                ),
-            ));
+        let refused = (going.len() as u64 > most).then(|| too_many(going.len(), most));
+        // A dry run tells what they are all the same.
+        if refused.is_some() && !job.dry_run {
+            return Ok((Vec::new(), refused));
         }
         if !going.is_empty() && !job.rights.contains(Rights::DELETE) {
-            return Err(Error::local(
-                Status::Denied,
-                format!(
-                    "the account lacks the right 'delete' for {} entries; nothing was removed",
-                    going.len()
-                ),
-            ));
+            let what =
+                "the account lacks the right 'delete', so nothing was removed; ask the server's operator";
+            return Ok((Vec::new(), Some(Error::local(Status::Denied, what))));
         }
         for (path, kind) in going {
-            let mut item = Item::new(path, kind, Action::Deleted);
+            let item = Item::new(path, kind, Action::Deleted);
             let removed = if job.dry_run { Ok(true) } else { remove(&mut dirs, job, place, &item) };
-            tx.activity().moved();
+            // Nobody may be waiting for it any more; what was not removed yet stays.
+            pulse.beat(0)?;
             match removed {
-                Ok(true) => {}
+                Ok(true) => steps.push(Step { number: 0, item, what: What::Nothing }),
                 // It holds what is left out of the copy, and stays.
-                Ok(false) => continue,
-                Err(error) => {
-                    item.failure = Some(error.failure());
-                    item.here = true;
-                }
+                Ok(false) => {}
+                Err(error) => steps.push(failed(item.path, kind, &error)),
             }
-            steps.push(Step { number: 0, item, what: What::Nothing });
         }
-        Ok(steps)
+        Ok((steps, refused))
     }
+}
+
+fn failed(path: RemotePath, kind: Kind, error: &Error) -> Step {
+    let item = Item { failure: Some(error.failure()), here: true, ..Item::new(path, kind, Action::Deleted) };
+    Step { number: 0, item, what: What::Nothing }
+}
+
+fn beyond_all_limits() -> Error {
+    let what =
+        format!("more than {MAX_ENTRIES} entries would be removed; nothing was. Remove a part of them first");
+    Error::local(Status::Limit, what)
+}
+
+fn too_many(count: usize, most: u64) -> Error {
+    let entries = if count == 1 { "entry" } else { "entries" };
+    let what =
+        format!("{count} {entries} would be removed, and --max-delete allows {most}; nothing was removed");
+    Error::local(Status::Limit, what)
 }
 
 /// Lists a name with all that is beneath it, contents before their directory.
@@ -141,21 +145,28 @@ fn contents(
     dirs: &mut Dirs,
     path: &RemotePath,
     kind: Kind,
-    filter: Filter,
+    filter: &Filter,
     going: &mut Vec<(RemotePath, Kind)>,
 ) -> Result<()> {
     if kind != Kind::Dir {
         going.push((path.clone(), kind));
-        return Ok(());
+        return if going.len() > MAX_ENTRIES { Err(beyond_all_limits()) } else { Ok(()) };
     }
     let first = going.len();
     let root = dirs.root().beneath(path, Links::Refuse)?;
-    for visit in Walk::new(root, Filter::default(), None) {
+    let mut walk = Walk::new(root, Filter::default(), None);
+    while let Some(visit) = walk.next() {
         match visit {
             Visit::Found(found) => {
                 let beneath = found.path.components().try_fold(path.clone(), |path, name| path.join(name))?;
-                if !filter.excludes(&beneath, found.meta.kind == Kind::Dir) {
+                if filter.excludes(&beneath, found.meta.kind == Kind::Dir) {
+                    // With all that is in it.
+                    walk.skip_contents();
+                } else {
                     going.push((beneath, found.meta.kind));
+                    if going.len() > MAX_ENTRIES {
+                        return Err(beyond_all_limits());
+                    }
                 }
             }
             // Vanished meanwhile, or found out when it is removed.

@@ -15,14 +15,21 @@ impl TreeLanding {
         let mut done = self.done;
         done.failed = self.committer.finish()?;
         let mut rest = Vec::new();
+        let mut refused = None;
         if complete && done.failed == 0 {
-            rest = self.extras.remove(&self.job, &self.place, &self.special, &self.tx)?;
-            rest.append(&mut self.late);
+            (rest, refused) = self.extras.remove(&self.job, &self.place, &self.special, &mut self.pulse)?;
         }
+        let stays = match refused {
+            None if complete && done.failed == 0 => {
+                rest.append(&mut self.late);
+                ""
+            }
+            None => "a directory stands here, and nothing is removed after a failure",
+            Some(_) => "a directory stands here, and nothing was removed",
+        };
         for mut step in std::mem::take(&mut self.late) {
-            let what = "a directory stands here, and nothing is removed after a failure";
             step.item.failure =
-                Some(Failure::new(Status::IsDirectory, format!("'{}': {what}", step.item.path)));
+                Some(Failure::new(Status::IsDirectory, format!("'{}': {stays}", step.item.path)));
             step.item.here = true;
             rest.push(Step { what: What::Nothing, ..step });
         }
@@ -34,7 +41,7 @@ impl TreeLanding {
             }
             done.failed += committer.finish()?;
         }
-        Ok(done)
+        refused.map_or(Ok(done), Err)
     }
 }
 

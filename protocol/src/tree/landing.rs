@@ -34,6 +34,8 @@ const IDLE: Duration = Duration::from_millis(20);
 const MAX_LARGE: usize = 16;
 /// Answers are sent in pieces of about so many bytes.
 const PIECE: usize = 16 * 1024;
+/// Memory for the names of special files of the source, in bytes.
+const MAX_SPECIAL: usize = 16 << 20;
 /// What may wait for its turn. While so much does, nodes wait for their decision, and the sender for an answer.
 const MAX_WAITING: usize = 2 * MAX_LISTED;
 
@@ -46,14 +48,16 @@ pub(super) struct TreeLanding {
     pub(super) dirs: Option<Dirs>,
     pub(super) frames: Vec<Frame>,
     /// A directory that could not be made or entered: all beneath it is passed over.
-    pub(super) dead: Option<RemotePath>,
+    pub(super) dead: Option<Item>,
+    /// Files beneath it.
+    pub(super) dead_files: u64,
     pub(super) extras: Extras,
     pub(super) lanes: Lanes,
     pub(super) done: TreeDone,
     /// Files that stand where a directory has to go first.
     pub(super) late: Vec<Step>,
     /// How many there will be.
-    pub(super) waiting_for_room: usize,
+    pub(super) taking_place: usize,
     /// Directories that get their mode and time when what is too much in them is gone.
     pub(super) ends: Vec<Step>,
     /// Large files that were accepted and are not complete.
@@ -84,6 +88,7 @@ pub(super) struct TreeLanding {
     pub(super) given_up: BTreeSet<u32>,
     /// Special files of the source: something of their name here is not missing there.
     pub(super) special: HashSet<RemotePath>,
+    special_bytes: usize,
     /// WALKED came, and whether the listing is complete.
     pub(super) walked: Option<bool>,
     pub(super) unreadable: u64,
@@ -133,11 +138,12 @@ impl TreeLanding {
             place,
             frames: Vec::new(),
             dead: None,
+            dead_files: 0,
             extras: Extras::default(),
             lanes: Lanes::default(),
             done: TreeDone::default(),
             late: Vec::new(),
-            waiting_for_room: 0,
+            taking_place: 0,
             ends: Vec::new(),
             large: 0,
             offered: 0,
@@ -157,6 +163,7 @@ impl TreeLanding {
             batch: Batch::default(),
             given_up: BTreeSet::new(),
             special: HashSet::new(),
+            special_bytes: 0,
             walked: None,
             unreadable: 0,
             job,
@@ -177,6 +184,10 @@ impl TreeLanding {
             }
             if self.answers.len() >= PIECE {
                 self.answer()?;
+            }
+            // Also while a large file comes: what is complete before it does not wait for it.
+            if self.batch.is_full() {
+                self.hand_over()?;
             }
         }
         self.answer()
@@ -308,6 +319,10 @@ impl TreeLanding {
         let kind = kind_from_wire(result.kind).unwrap_or(Kind::Other);
         if result.status == Status::Ok as u32 {
             if self.job.delete.is_some() {
+                self.special_bytes += path.as_bytes().len() + 64;
+                if self.special_bytes > MAX_SPECIAL {
+                    return Err(Error::local(Status::Limit, "too many special files for --delete"));
+                }
                 self.special.insert(path.clone());
             }
             return self.tell(Item::new(path, Kind::Other, Action::Skipped));
@@ -345,6 +360,9 @@ impl TreeLanding {
         let what = if let Content::Ready(what) = content { what } else { What::Nothing };
         // The sender knows of its own failures.
         let theirs = item.failure.is_some() && !item.here;
+        if theirs {
+            self.job.meter.decided(0);
+        }
         if theirs && self.job.report {
             self.unreadable += 1;
             return;

@@ -1,6 +1,6 @@
 //! The receiving half: the loop that moves messages between the connection and the task of `landing.rs`.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -71,17 +71,37 @@ pub type OpenPlace = Box<dyn FnOnce() -> Result<Place> + Send>;
 pub struct Place {
     /// The directory; `None` where a dry run would make it first.
     pub root: Option<Root>,
+    /// It was made for this, and private until its mode is known.
+    pub made: bool,
     /// Where what is replaced or removed is kept.
     pub backup: Option<Backup>,
 }
 
-/// A directory for what is replaced or removed.
+/// A directory for what is replaced or removed. It is opened, or made, when there is something to be kept.
 #[derive(Clone)]
 pub struct Backup {
-    /// The directory.
-    pub root: Root,
+    /// Opens it.
+    open: Arc<dyn Fn() -> Result<Root> + Send + Sync>,
+    opened: Arc<Mutex<Option<Root>>>,
     /// Where it is beneath the tree, if it is: it is left alone there.
-    pub within: Option<RemotePath>,
+    pub(super) within: Option<RemotePath>,
+}
+
+impl Backup {
+    /// The directory that `open` gives; `within` is where it lies beneath the tree, if it does.
+    pub fn new(open: impl Fn() -> Result<Root> + Send + Sync + 'static, within: Option<RemotePath>) -> Self {
+        Self { open: Arc::new(open), opened: Arc::default(), within }
+    }
+
+    pub(super) fn root(&self) -> Result<Root> {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(root) = &*opened {
+            return Ok(root.clone());
+        }
+        let root = (self.open)()?;
+        *opened = Some(root.clone());
+        Ok(root)
+    }
 }
 
 /// What waits for the blocking task, with its room where it needs any.

@@ -1,6 +1,7 @@
 //! The sending half: the loop that moves messages between the connection and the task of `source.rs`.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use crate::digest::Algorithm;
 use crate::error::{Error, Result, Status};
 use crate::fs::{Filter, Names, Root};
 use crate::path::RemotePath;
-use crate::transfer::{Abandon, crashed};
+use crate::transfer::{Abandon, MAX_HAVE, crashed};
 use crate::wire::buffer::Lease;
 use crate::wire::message::{Accept, Again, NodeResult};
 use crate::wire::{Connection, Message};
@@ -23,6 +24,9 @@ use crate::wire::{Connection, Message};
 /// of what the receiver has of large ones. It must never be waited for with the connection unread, or each side
 /// would wait for the other.
 const COMMANDS: usize = 4 * (MAX_LISTED + MAX_SENT);
+
+/// Bytes of such digests that may wait.
+const MAX_WAITING: usize = MAX_HAVE as usize * 32;
 
 /// One tree to send.
 pub struct SendTree {
@@ -91,13 +95,14 @@ where
     job.meter.begin();
     let abandon = Abandon(Arc::clone(&job.meter.bytes));
     let (commands, queue) = channel(COMMANDS);
-    let source = TreeSource::new(op, job, conn.tx.clone(), queue);
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let source = TreeSource::new(op, job, conn.tx.clone(), queue, Arc::clone(&waiting));
     let mut worker = conn.workers.spawn_blocking(move || source.run());
     let error = loop {
         tokio::select! {
             // It ends by itself only where it failed.
             done = &mut worker => return done.map_err(|error| crashed(&error))?,
-            message = conn.rx.next_in(op) => match message.and_then(|message| forward(message, &commands)) {
+            message = conn.rx.next_in(op) => match message.and_then(|message| forward(message, &commands, &waiting)) {
                 Ok(Forwarded::More) => {}
                 // Of what is removed there may be any number, when nothing is left to be sent.
                 Ok(Forwarded::Full(command)) => drop(commands.send(command).await),
@@ -133,10 +138,15 @@ enum Forwarded {
     End,
 }
 
-fn forward(message: Message, commands: &Said<Command>) -> Result<Forwarded> {
+fn forward(message: Message, commands: &Said<Command>, waiting: &AtomicUsize) -> Result<Forwarded> {
     let command = match message {
         Message::Accept(accept) => Command::Accept(accept),
-        Message::Have(digests) => Command::Have(digests),
+        Message::Have(digests) => {
+            if waiting.fetch_add(digests.len(), Ordering::Relaxed) > MAX_WAITING {
+                return Err(Error::protocol("more digests than were announced"));
+            }
+            Command::Have(digests)
+        }
         Message::Pass(pass) => Command::Pass(pass.upto),
         Message::Again(again) => Command::Again(again),
         Message::NodeResult(result) => Command::Result(result),

@@ -3,8 +3,9 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fs::File;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc::Receiver as Queue;
 use tokio::sync::mpsc::error::TryRecvError;
 
@@ -43,6 +44,8 @@ pub(super) struct TreeSource {
     pub(super) on_item: OnItem,
     unheard: Unheard,
     commands: Queue<Command>,
+    /// Bytes of digests that wait in it.
+    waiting: Arc<AtomicUsize>,
     /// Nodes without an answer, in order.
     listed: VecDeque<Listed>,
     /// Files whose content is wanted, in order.
@@ -62,7 +65,13 @@ pub(super) struct TreeSource {
 }
 
 impl TreeSource {
-    pub(super) fn new(op: u32, job: SendTree, tx: Sender, commands: Queue<Command>) -> Self {
+    pub(super) fn new(
+        op: u32,
+        job: SendTree,
+        tx: Sender,
+        commands: Queue<Command>,
+        waiting: Arc<AtomicUsize>,
+    ) -> Self {
         let pulse = Pulse::new(op, tx.clone(), job.meter.bytes());
         Self {
             op,
@@ -79,6 +88,7 @@ impl TreeSource {
             on_item: job.on_item,
             unheard: job.unheard,
             commands,
+            waiting,
             listed: VecDeque::new(),
             wanted: VecDeque::new(),
             offered: 0,
@@ -152,7 +162,10 @@ impl TreeSource {
     pub(super) fn await_digests(&mut self, wanted: &mut Wanted) -> Result<()> {
         while wanted.had.len() < wanted.due {
             match self.commands.blocking_recv() {
-                Some(Command::Have(digests)) => wanted.collect(&digests, self.out.algorithm.digest_len())?,
+                Some(Command::Have(digests)) => {
+                    self.waiting.fetch_sub(digests.len(), Ordering::Relaxed);
+                    wanted.collect(&digests, self.out.algorithm.digest_len())?;
+                }
                 Some(command) => self.obey(command)?,
                 None => return Err(interrupted()),
             }
@@ -163,10 +176,7 @@ impl TreeSource {
     fn obey(&mut self, command: Command) -> Result<()> {
         match command {
             Command::Accept(accept) => self.accept(&accept),
-            Command::Have(digests) => match self.wanted.back_mut() {
-                Some(wanted) => wanted.collect(&digests, self.out.algorithm.digest_len()),
-                None => Err(Error::protocol("HAVE without ACCEPT")),
-            },
+            Command::Have(digests) => self.take_digests(&digests),
             Command::Pass(upto)
                 if upto <= self.last && self.listed.front().is_some_and(|n| n.number <= upto) =>
             {
@@ -176,6 +186,14 @@ impl TreeSource {
             Command::Pass(upto) => Err(Error::protocol(format!("PASS of node {upto}, which is not due"))),
             Command::Again(again) => self.again(&again),
             Command::Result(result) => self.conclude(result),
+        }
+    }
+
+    fn take_digests(&mut self, digests: &Bytes) -> Result<()> {
+        self.waiting.fetch_sub(digests.len(), Ordering::Relaxed);
+        match self.wanted.back_mut() {
+            Some(wanted) => wanted.collect(digests, self.out.algorithm.digest_len()),
+            None => Err(Error::protocol("HAVE without ACCEPT")),
         }
     }
 

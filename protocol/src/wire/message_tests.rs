@@ -1,4 +1,5 @@
 use super::*;
+use crate::{Failure, Status};
 use proptest::prelude::*;
 
 fn body_of(message: &Message) -> Bytes {

@@ -6,8 +6,10 @@
 pub mod activity;
 pub mod buffer;
 pub mod connection;
+mod end;
 pub mod frame;
 pub mod message;
+mod messages;
 pub mod read_ahead;
 pub mod sender;
 

@@ -110,6 +110,10 @@ struct Destination {
 }
 
 fn prepare(root: &Root, rights: Rights, path: &RemotePath, put: &TreePut) -> Result<Destination> {
+    // What would be removed is a listing of what is there.
+    if put.dry_run && put.delete && !rights.contains(Rights::READ) {
+        return Err(lacks("read", "a dry run of a deletion"));
+    }
     let exists = match root.stat(path, Links::Refuse) {
         Ok(meta) if meta.kind == Kind::Dir => true,
         Ok(_) => {
@@ -133,12 +137,23 @@ fn prepare(root: &Root, rights: Rights, path: &RemotePath, put: &TreePut) -> Res
         if put.dry_run {
             return Ok(Destination { place: Place::default(), _lock: None });
         }
-        root.make_dir(path, true)?;
+        make_private(root, path)?;
     }
     let tree = root.beneath(path, Links::Refuse)?;
     let lock = if put.dry_run { None } else { Some(lock(&tree, path)?) };
     let backup = if put.backup.is_empty() { None } else { backup(root, rights, path, put)? };
-    Ok(Destination { place: Place { root: Some(tree), backup }, _lock: lock })
+    Ok(Destination { place: Place { root: Some(tree), made: !exists, backup }, _lock: lock })
+}
+
+/// Makes what becomes the copy. It gets its mode as soon as that is known.
+fn make_private(root: &Root, path: &RemotePath) -> Result<()> {
+    let Some((above, name)) = path.split_last() else { return Ok(()) };
+    if !above.is_root() {
+        root.make_dir(&above, true)?;
+    }
+    let above = root.dir(&above, Links::Refuse)?;
+    above.make_dir_with(name, 0o700)?;
+    above.sync()
 }
 
 /// The session of a client that was killed ends when its end is noticed here, and what it was writing is put away.
@@ -161,22 +176,31 @@ fn lock(tree: &Root, path: &RemotePath) -> Result<DirLock> {
 }
 
 fn backup(root: &Root, rights: Rights, path: &RemotePath, put: &TreePut) -> Result<Option<Backup>> {
+    if !rights.contains(Rights::WRITE) {
+        return Err(lacks("create and overwrite", "a directory for backups"));
+    }
     let backup = RemotePath::from_wire(&put.backup)?;
     if path.starts_with(&backup) {
         let message = format!("the directory for backups '{backup}' is or holds '{path}'; name another one");
         return Err(Error::local(Status::Invalid, message));
     }
-    let within = backup.beneath(path);
     match root.beneath(&backup, Links::Refuse) {
-        Ok(root) => Ok(Some(Backup { root, within })),
-        Err(error) if error.status() == Status::NotFound => {
-            policy::may_place(false, rights, &backup)?;
-            if put.dry_run {
-                return Ok(None);
-            }
-            root.make_dir(&backup, true)?;
-            Ok(Some(Backup { root: root.beneath(&backup, Links::Refuse)?, within }))
-        }
-        Err(error) => Err(error),
+        Ok(_) => {}
+        // It is made when there is something to keep.
+        Err(error) if error.status() == Status::NotFound => policy::may_place(false, rights, &backup)?,
+        Err(error) => return Err(error),
     }
+    let (root, within) = (root.clone(), backup.beneath(path));
+    let open = move || {
+        root.make_dir(&backup, true)?;
+        root.beneath(&backup, Links::Refuse)
+    };
+    Ok(Some(Backup::new(open, within)))
+}
+
+fn lacks(right: &str, what: &str) -> Error {
+    Error::local(
+        Status::Denied,
+        format!("{what} needs the right {right}, which the account lacks; ask the server's operator"),
+    )
 }
