@@ -2,21 +2,16 @@
 
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use ft_protocol::fs::{DirLock, Links, Root};
+use ft_protocol::fs::{Links, Root};
 use ft_protocol::tree::{Backup, Place};
 use ft_protocol::{Error, RemotePath, Status};
 
 use super::trees::TreeOptions;
 
-/// A local destination, and the lock that keeps other runs away.
-pub(super) struct Held {
-    pub(super) place: Place,
-    _lock: Option<DirLock>,
-}
-
 /// Opens or makes the destination, and keeps other runs away from it.
-pub(super) fn hold(to: &Path, backup: Option<&Path>, options: &TreeOptions) -> ft_protocol::Result<Held> {
+pub(super) fn hold(to: &Path, backup: Option<&Path>, options: &TreeOptions) -> ft_protocol::Result<Place> {
     let shown = || super::files::shown(to);
     let mut made = false;
     match to.metadata() {
@@ -29,7 +24,7 @@ pub(super) fn hold(to: &Path, backup: Option<&Path>, options: &TreeOptions) -> f
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             if options.dry_run {
-                return Ok(Held { place: Place::default(), _lock: None });
+                return Ok(Place::default());
             }
             make_dir(to, options.parents)?;
             made = true;
@@ -39,7 +34,7 @@ pub(super) fn hold(to: &Path, backup: Option<&Path>, options: &TreeOptions) -> f
     let tree = Root::open(to)?;
     let backup = backup.map(|backup| keep_in(backup, to)).transpose()?;
     if options.dry_run {
-        return Ok(Held { place: Place { root: Some(tree), made: false, backup }, _lock: None });
+        return Ok(Place { root: Some(tree), made, backup, lock: None });
     }
     let lock =
         tree.dir(&RemotePath::root(), Links::Refuse)?.lock().map_err(|error| match error.status() {
@@ -49,7 +44,7 @@ pub(super) fn hold(to: &Path, backup: Option<&Path>, options: &TreeOptions) -> f
             ),
             _ => error,
         })?;
-    Ok(Held { place: Place { root: Some(tree), made, backup }, _lock: Some(lock) })
+    Ok(Place { root: Some(tree), made, backup, lock: Some(Arc::new(lock)) })
 }
 
 /// The directory survives a power cut: so does its name in the one above.

@@ -8,14 +8,14 @@ use ft_protocol::auth::Rights;
 use ft_protocol::digest::Algorithm;
 use ft_protocol::fs::{Filter, Kind, Names, Root};
 use ft_protocol::tree::{
-    Action, Item, OnItem, ReceiveTree, SendTree, TreeDone, TreeMeter, Unheard, receive_tree, send_tree,
+    Action, Item, OnItem, Place, ReceiveTree, SendTree, TreeDone, TreeMeter, Unheard, receive_tree, send_tree,
 };
 use ft_protocol::wire::Message;
 use ft_protocol::wire::frame::STREAM_CAP;
 use ft_protocol::wire::message::{TreeGet, TreePut};
 use ft_protocol::{Error, RemotePath, Status};
 
-use super::place::{Held, hold};
+use super::place::hold;
 use super::session::Session;
 use super::{Client, Repeat, Result};
 
@@ -95,7 +95,7 @@ impl Client {
         only_one_of_both(options)?;
         let account = format!("{}@{}\0{from}", self.builder.user, self.builder.address);
         let once = Once::new(Arc::clone(&options.on_item), true);
-        let held: Arc<Mutex<Option<Held>>> = Arc::default();
+        let held: Arc<Mutex<Option<Place>>> = Arc::default();
         let meter = Some(options.meter.bytes());
         self.repeat(Repeat::Safe, meter, async |session, attempt| {
             once.attempt(attempt);
@@ -118,7 +118,7 @@ impl Client {
                         if held.is_none() {
                             *held = Some(hold(&to, backup.as_deref(), &how)?);
                         }
-                        Ok(held.as_ref().map(|held| held.place.clone()).unwrap_or_default())
+                        Ok(held.clone().unwrap_or_default())
                     }),
                     account: account.clone(),
                     rights: Rights::READ.union(Rights::WRITE).union(Rights::DELETE),

@@ -392,10 +392,3 @@ fn what_was_asked_for_is_said_even_when_quiet() {
     output.asked("half way", &event()).unwrap();
     assert_eq!((err.json()[0]["type"].as_str(), out.text().as_str()), (Some("status"), ""));
 }
-
-#[test]
-fn numbers_are_grouped_by_thousands() {
-    for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (12_345_678, "12,345,678")] {
-        assert_eq!(grouped(number), text);
-    }
-}

@@ -30,6 +30,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::JoinHandle;
+
 pub use receive::{ReceiveJob, Received, receive};
 pub use send::{SendJob, Sent, Source, send};
 pub use sink::{Sink, StreamOut};
@@ -44,7 +47,7 @@ use crate::error::{Error, Result, Status};
 use crate::fs::{Meta, Mtime};
 use crate::path::RemotePath;
 use crate::wire::message::{Digest, File as FileMessage};
-use crate::wire::{BLOCK_LEN, Sender};
+use crate::wire::{BLOCK_LEN, Connection, Sender};
 
 /// Most blocks whose digests a receiver offers: 1 TiB of content, 16 MiB of MD5s at the sender.
 pub(crate) const MAX_HAVE: u64 = 1 << 20;
@@ -246,6 +249,23 @@ pub(crate) fn proof_of(
 /// The other half of this transfer is gone; its own error says why.
 pub(crate) fn interrupted() -> Error {
     Error::local(Status::Cancelled, "the transfer was interrupted")
+}
+
+/// Lets the blocking half of an operation that failed come to its end, and gives the error back.
+pub(crate) async fn let_go<S, T>(conn: &mut Connection<S>, worker: JoinHandle<T>, error: Error) -> Error
+where
+    S: AsyncRead + AsyncWrite + Send + 'static,
+{
+    match error {
+        // The caller says why before it closes; the worker ends with the connection at the latest.
+        Error::Protocol(_) => {}
+        Error::Connection(_) => {
+            conn.abort();
+            drop(worker.await);
+        }
+        _ => drop(worker.await),
+    }
+    error
 }
 
 /// A blocking task that panicked, which it never should.

@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
 use super::landing::Landing;
-use super::{Abandon, FileInfo, Meter, Sink, crashed};
+use super::{Abandon, FileInfo, Meter, Sink, crashed, let_go};
 use crate::digest::{Algorithm, Hash};
 use crate::error::{Error, Result, Status};
 use crate::wire::buffer::Lease;
@@ -87,16 +87,7 @@ where
     }
     drop(blocks);
     drop(abandon);
-    match error {
-        // The caller says why before it closes; the worker ends with the connection at the latest.
-        Error::Protocol(_) => {}
-        Error::Connection(_) => {
-            conn.abort();
-            let _ = worker.await;
-        }
-        _ => drop(worker.await),
-    }
-    Err(error)
+    Err(let_go(conn, worker, error).await)
 }
 
 /// What the sender sent.

@@ -9,7 +9,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Sender as Commands, channel};
 
 use super::reading::{Command, Content, Half};
-use super::{Abandon, FileInfo, MAX_HAVE, Meter, crashed};
+use super::{Abandon, FileInfo, MAX_HAVE, Meter, crashed, let_go};
 use crate::digest::{Algorithm, Hash};
 use crate::error::{Error, Result, Status};
 use crate::fs::{Meta, Mtime};
@@ -113,16 +113,7 @@ where
     };
     drop(commands);
     drop(abandon);
-    match error {
-        // The caller says why before it closes; the worker ends with the connection at the latest.
-        Error::Protocol(_) => {}
-        Error::Connection(_) => {
-            conn.abort();
-            let _ = worker.await;
-        }
-        _ => drop(worker.await),
-    }
-    Err(error)
+    Err(let_go(conn, worker, error).await)
 }
 
 /// Waits for FILE_RESULT, sending damaged blocks again meanwhile. No thread is held for it: the receiver may take

@@ -12,7 +12,7 @@ use crate::digest::{Algorithm, Hash, Lanes};
 use crate::error::{Error, Failure, Result, Status};
 use crate::fs::{Filter, Found, Kind, Names, Root, Visit, Walk};
 use crate::path::RemotePath;
-use crate::transfer::{Abandon, Pulse, crashed, interrupted, proof_of};
+use crate::transfer::{Abandon, Pulse, crashed, interrupted, let_go, proof_of};
 use crate::wire::message::{Node, NodeResult, Pass};
 use crate::wire::{Connection, Message, Sender};
 
@@ -76,13 +76,7 @@ where
     };
     drop(said);
     drop(abandon);
-    if !matches!(error, Error::Protocol(_)) {
-        if matches!(error, Error::Connection(_)) {
-            conn.abort();
-        }
-        drop(worker.await);
-    }
-    Err(error)
+    Err(let_go(conn, worker, error).await)
 }
 
 struct Comparison {

@@ -9,8 +9,7 @@ use super::turns::Content;
 use crate::auth::Rights;
 use crate::digest::Hash;
 use crate::error::{Error, Failure, Result, Status};
-use crate::fs::Mtime;
-use crate::fs::{Closed, Complete};
+use crate::fs::{Closed, Complete, Mtime};
 use crate::path::RemotePath;
 use crate::transfer::{Arrived, interrupted};
 use crate::wire::BLOCK_LEN;
@@ -108,7 +107,7 @@ impl TreeLanding {
 
     /// Something about one file that is no piece of a pack.
     pub(super) fn content(&mut self, number: u32, arrived: Arrived) -> Result<()> {
-        let (algorithm, whole) = (self.job.algorithm, self.job.whole);
+        let whole = self.job.whole;
         let len = if let Arrived::Block(_, data) = &arrived { data.len() } else { 0 };
         let Some(arriving) = self.turns.find(number) else { return self.late(number) };
         if arriving.item.failure.is_some() {
@@ -140,7 +139,6 @@ impl TreeLanding {
                         "KEEP of file {number}, of which nothing was offered"
                     )));
                 };
-                debug_assert_eq!(offered.as_bytes().len(), algorithm.digest_len());
                 arriving.item.proof = Some(offered);
                 arriving.item.whole = whole.then_some(offered);
                 arriving.item.kept = arriving.item.size;

@@ -90,7 +90,7 @@ impl Extras {
             }
             match contents(&mut dirs, &path, kind, &job.filter, &mut going) {
                 Err(error) if error.status() == Status::NotFound => {}
-                Err(error) if error.status() == Status::Limit => return Err(error),
+                Err(error) if error.status() == Status::Limit => return Ok((Vec::new(), Some(error))),
                 Err(error) => steps.push(failed(path, kind, &error)),
                 Ok(()) => {}
             }

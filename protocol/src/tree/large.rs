@@ -43,9 +43,7 @@ impl TreeSource {
         let counted = self.meter.bytes_done().saturating_sub(before);
         let read = read.and_then(|read| match Meta::of(&file)?.unchanged_since(&sent.meta) {
             true => Ok(read),
-            false => {
-                Err(Error::local(Status::Changed, format!("'{}' changed while it was read", sent.file.path)))
-            }
+            false => Err(sent.file.changed()),
         });
         let read = match read {
             Ok(Some(read)) => read,
@@ -119,10 +117,7 @@ impl TreeSource {
         let opened =
             self.open(&sent.file.path).and_then(|(file, meta)| match meta.unchanged_since(&sent.meta) {
                 true => Ok(file),
-                false => Err(Error::local(
-                    Status::Changed,
-                    format!("'{}' changed while it was read", sent.file.path),
-                )),
+                false => Err(sent.file.changed()),
             });
         let size = sent.file.size;
         let block = opened.and_then(|file| self.out.read_block(&file, number, size));

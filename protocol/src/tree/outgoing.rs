@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{Action, Item};
 use crate::digest::Hash;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Status};
 use crate::fs::{Kind, Meta, Mtime};
 use crate::path::RemotePath;
 
@@ -57,6 +57,11 @@ impl Sent {
 }
 
 impl Listed {
+    /// The error where it is not any more what it was.
+    pub(super) fn changed(&self) -> Error {
+        Error::local(Status::Changed, format!("'{}' changed while it was read", self.path))
+    }
+
     pub(super) fn into_item(self, action: Action) -> Item {
         Item { size: self.size, mtime: self.mtime, ..Item::new(self.path, Kind::File, action) }
     }

@@ -66,10 +66,8 @@ impl TreeSource {
     /// Reads as much as was declared; `true` where there is more of it.
     fn read_small(&mut self, listed: &Listed, at: usize) -> Result<(Meta, bool)> {
         let (file, meta) = self.open(&listed.path)?;
-        let changed =
-            || Error::local(Status::Changed, format!("'{}' changed while it was read", listed.path));
         if meta.size < listed.size {
-            return Err(changed());
+            return Err(listed.changed());
         }
         if self.pack.block.is_none() {
             self.pack.block = Some(self.out.room(BLOCK_LEN));
@@ -77,11 +75,11 @@ impl TreeSource {
         let room = self.pack.block.as_mut().and_then(|block| block.content_mut().get_mut(at..));
         let room = room.and_then(|room| room.get_mut(..listed.size as usize)).unwrap_or_default();
         file.read_exact_at(room, 0).map_err(|error| match error.kind() {
-            std::io::ErrorKind::UnexpectedEof => changed(),
+            std::io::ErrorKind::UnexpectedEof => listed.changed(),
             _ => Error::io(format_args!("read '{}'", listed.path), &error),
         })?;
         if !Meta::of(&file)?.unchanged_since(&meta) {
-            return Err(changed());
+            return Err(listed.changed());
         }
         Ok((meta, meta.size > listed.size))
     }
@@ -139,10 +137,7 @@ impl TreeSource {
         let unchanged =
             self.read_small(&sent.file, 0).and_then(|(meta, _)| match meta.unchanged_since(&sent.meta) {
                 true => Ok(()),
-                false => Err(Error::local(
-                    Status::Changed,
-                    format!("'{}' changed while it was read", sent.file.path),
-                )),
+                false => Err(sent.file.changed()),
             });
         if let Err(error) = unchanged {
             self.pack = Pack::default();

@@ -12,9 +12,9 @@ use super::{MAX_PIECES, OnItem, TreeDone, TreeMeter};
 use crate::auth::Rights;
 use crate::digest::Algorithm;
 use crate::error::{Error, Result, Status};
-use crate::fs::{Filter, Root};
+use crate::fs::{DirLock, Filter, Root};
 use crate::path::RemotePath;
-use crate::transfer::{Abandon, Arrived, crashed, damage};
+use crate::transfer::{Abandon, Arrived, crashed, damage, let_go};
 use crate::wire::buffer::Lease;
 use crate::wire::message::{Block, Node, NodeResult, Piece};
 use crate::wire::{Connection, Message};
@@ -75,6 +75,8 @@ pub struct Place {
     pub made: bool,
     /// Where what is replaced or removed is kept.
     pub backup: Option<Backup>,
+    /// Keeps other runs away for as long as anything of this one may still write, also where it was dropped.
+    pub lock: Option<Arc<DirLock>>,
 }
 
 /// A directory for what is replaced or removed. It is opened, or made, when there is something to be kept.
@@ -161,16 +163,7 @@ where
     drop(sent);
     drop(abandon);
     guard.disarm();
-    match error {
-        // The caller says why before it closes; the worker ends with the connection at the latest.
-        Error::Protocol(_) => {}
-        Error::Connection(_) => {
-            conn.abort();
-            drop(worker.await);
-        }
-        _ => drop(worker.await),
-    }
-    Err(error)
+    Err(let_go(conn, worker, error).await)
 }
 
 /// Messages that belong together.

@@ -15,7 +15,7 @@ use crate::digest::Algorithm;
 use crate::error::{Error, Result, Status};
 use crate::fs::{Filter, Names, Root};
 use crate::path::RemotePath;
-use crate::transfer::{Abandon, MAX_HAVE, crashed};
+use crate::transfer::{Abandon, MAX_HAVE, crashed, let_go};
 use crate::wire::buffer::Lease;
 use crate::wire::message::{Accept, Again, NodeResult};
 use crate::wire::{Connection, Message};
@@ -120,16 +120,7 @@ where
     };
     drop(commands);
     drop(abandon);
-    match error {
-        // The caller says why before it closes; the worker ends with the connection at the latest.
-        Error::Protocol(_) => {}
-        Error::Connection(_) => {
-            conn.abort();
-            drop(worker.await);
-        }
-        _ => drop(worker.await),
-    }
-    Err(error)
+    Err(let_go(conn, worker, error).await)
 }
 
 enum Forwarded {

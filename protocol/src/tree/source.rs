@@ -272,7 +272,7 @@ impl TreeSource {
         }
         let digest = if self.hashes && meta.kind == Kind::File {
             match self.proof(&path, meta.size) {
-                Ok(proof) => proof.to_vec(),
+                Ok((_, proof)) => proof.to_vec(),
                 Err(error) if ends_it(&error) => return Err(error),
                 Err(error) => {
                     self.unreadable(path, Kind::File, &error, frames);
@@ -324,12 +324,13 @@ impl TreeSource {
         (self.on_item)(&Item { failure: Some(failure), here, ..item });
     }
 
-    fn proof(&mut self, path: &RemotePath, size: u64) -> Result<Hash> {
+    fn proof(&mut self, path: &RemotePath, size: u64) -> Result<(Meta, Hash)> {
         let (file, meta) = self.open(path)?;
         if meta.size != size {
             return Err(Error::local(Status::Changed, format!("'{path}' changed while it was read")));
         }
-        proof_of(&file, size, self.out.algorithm, &self.out.lanes, &mut self.pulse)
+        let proof = proof_of(&file, size, self.out.algorithm, &self.out.lanes, &mut self.pulse)?;
+        Ok((meta, proof))
     }
 
     pub(super) fn open(&mut self, path: &RemotePath) -> Result<(File, Meta)> {
@@ -352,8 +353,7 @@ impl TreeSource {
     /// What a dry run needs of a file.
     fn send_proof(&mut self, wanted: Wanted) -> Result<()> {
         let file = wanted.file;
-        let opened = self.open(&file.path).map(|(_, meta)| meta);
-        let (meta, proof) = match opened.and_then(|meta| Ok((meta, self.proof(&file.path, file.size)?))) {
+        let (meta, proof) = match self.proof(&file.path, file.size) {
             Ok(proven) => proven,
             Err(error) => return self.give_up(file, error, 0),
         };

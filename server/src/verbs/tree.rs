@@ -78,8 +78,7 @@ where
     let filter = Filter::from_wire(&put.rules)?;
     let (root, rights, request) = (scope.root.clone(), scope.rights, put.clone());
     let account = format!("{}\0{path}", scope.user);
-    let Destination { place, _lock } =
-        blocking(conn, move || prepare(&root, rights, &path, &request)).await?;
+    let place = blocking(conn, move || prepare(&root, rights, &path, &request)).await?;
     let job = ReceiveTree {
         place: Box::new(move || Ok(place)),
         account,
@@ -102,14 +101,8 @@ where
     receive_tree(conn, op, job).await.map(drop)
 }
 
-/// Where a tree goes.
-struct Destination {
-    place: Place,
-    /// One run at a time.
-    _lock: Option<DirLock>,
-}
-
-fn prepare(root: &Root, rights: Rights, path: &RemotePath, put: &TreePut) -> Result<Destination> {
+/// Opens or makes the place where a tree goes.
+fn prepare(root: &Root, rights: Rights, path: &RemotePath, put: &TreePut) -> Result<Place> {
     // What would be removed is a listing of what is there.
     if put.dry_run && put.delete && !rights.contains(Rights::READ) {
         return Err(lacks("read", "a dry run of a deletion"));
@@ -135,14 +128,14 @@ fn prepare(root: &Root, rights: Rights, path: &RemotePath, put: &TreePut) -> Res
             _ => {}
         }
         if put.dry_run {
-            return Ok(Destination { place: Place::default(), _lock: None });
+            return Ok(Place::default());
         }
         make_private(root, path)?;
     }
     let tree = root.beneath(path, Links::Refuse)?;
-    let lock = if put.dry_run { None } else { Some(lock(&tree, path)?) };
+    let lock = if put.dry_run { None } else { Some(Arc::new(lock(&tree, path)?)) };
     let backup = if put.backup.is_empty() { None } else { backup(root, rights, path, put)? };
-    Ok(Destination { place: Place { root: Some(tree), made: !exists, backup }, _lock: lock })
+    Ok(Place { root: Some(tree), made: !exists, backup, lock })
 }
 
 /// Makes what becomes the copy. It gets its mode as soon as that is known.
