@@ -140,7 +140,7 @@ pub struct Candidates {
 impl Candidates {
     /// Collects in this order: keys the user named, the key made by `join`, one of the agent,
     /// `~/.ssh/id_ed25519`, the supplied password, and on a terminal a prompt. Only what exists is listed, but
-    /// a key that the user named and that cannot be used is an error.
+    /// a key or a password file that the user named and that cannot be used is an error.
     ///
     /// A supplied password always keeps a place among the three. `agent` is `SSH_AUTH_SOCK`.
     pub fn collect(
@@ -163,6 +163,7 @@ impl Candidates {
         }
         match &endpoint.password {
             Some(password) => {
+                password.check()?;
                 found.list.truncate(MAX_CANDIDATES - 1);
                 found.list.push(Candidate::Password(password.clone()));
             }
