@@ -16,6 +16,7 @@ mod key_file;
 mod password;
 
 pub use key_file::load_or_make_client_key;
+pub(crate) use password::MAX_PASSWORD;
 pub use password::{PasswordSource, ask_on_terminal};
 
 /// Most candidates of one run: the server allows one attempt a connection, and three connections are made.

@@ -12,7 +12,7 @@ use crate::output::reason;
 use crate::words;
 
 /// Longest password that a server takes, in bytes.
-const MAX_PASSWORD: usize = 1024;
+pub(crate) const MAX_PASSWORD: usize = 1024;
 
 /// A place that a password is read from, when it is needed and not before.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,9 +7,12 @@
 //! - [`select`]: which hosts a command line means
 //! - [`lookup`]: whether a name that the configuration does not know is one of DNS
 //! - [`nearest`]: what somebody who mistyped a name may have meant
+//! - [`ini`] and [`import`]: the older form of an inventory
 
 mod fold;
 pub(crate) mod groups;
+pub(crate) mod import;
+mod ini;
 mod list;
 mod lookup;
 mod nearest;
@@ -23,4 +26,5 @@ pub use lookup::check_name;
 pub(crate) use nearest::did_you_mean;
 pub use nearest::{nearest, nearest_hosts};
 pub use pattern::{HostPattern, MAX_HOSTS};
+pub(crate) use select::chosen;
 pub use select::{Selected, Selection, select};
