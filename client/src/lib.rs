@@ -13,6 +13,7 @@ pub mod endpoint;
 pub mod exit;
 mod files;
 pub mod glob;
+pub mod inventory;
 pub mod known_hosts;
 pub mod output;
 pub mod progress;

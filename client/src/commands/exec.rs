@@ -1,5 +1,6 @@
 //! `exec`: this process stands in for one on the server.
 
+pub(super) mod fleet;
 mod input;
 mod sink;
 
