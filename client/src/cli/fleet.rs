@@ -152,6 +152,9 @@ impl FleetArgs {
             return Err(UsageError::new("-b gathers text, and --json tells each host's output by itself"));
         }
         takes_many(plan)?;
+        if matches!(plan, Plan::Trust(_)) && connection.fingerprint.is_some() {
+            return Err(UsageError::new("each host has a key of its own, so --fingerprint takes one host"));
+        }
         Ok(Some(FleetPlan {
             selection,
             fanout: self.fanout.map_or(FANOUT, usize::from),

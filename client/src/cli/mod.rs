@@ -278,7 +278,7 @@ fn resolve(cli: Cli, explicit: Option<HostList>, matches: &ArgMatches) -> Result
         Verb::Join(args) => Plan::Join(args.plan()),
         Verb::Trust(args) => {
             let (plan, host) = args.plan(&cli.connection)?;
-            hosts.name(host)?;
+            host.map_or(Ok(()), |host| hosts.name(host))?;
             Plan::Trust(plan)
         }
         Verb::Key(_) => Plan::Key,

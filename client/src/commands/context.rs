@@ -183,6 +183,13 @@ impl Context {
         }
     }
 
+    /// Asks a person who is there, one question at a time; everything but yes is no. Blocks.
+    pub(super) fn confirm(&self, question: &str) -> bool {
+        self.member
+            .as_ref()
+            .map_or_else(|| confirm(question), |member| ask_one_at_a_time(&member.board, question))
+    }
+
     /// What stands on standard input.
     pub(super) fn stdin(&self) -> io::Result<Box<dyn Read + Send>> {
         Ok(match self.member.as_ref().and_then(|member| member.stdin.as_ref()) {
@@ -276,6 +283,12 @@ impl Context {
     }
 }
 
+/// Asks while nothing else is drawn, and no other host has a question.
+fn ask_one_at_a_time(board: &Board, question: &str) -> bool {
+    let _turn = terminal::turn();
+    board.hidden_while(|| confirm(question))
+}
+
 /// The known-hosts policy.
 struct HostTrust {
     endpoint: Endpoint,
@@ -307,12 +320,8 @@ impl Trust for HostTrust {
                     "The key of {} is not known. It presented\n  {presented}\nCompare it with the output of 'ftserver fingerprint' on the server.\nTrust it? [y/N] ",
                     self.endpoint
                 );
-                let _turn = terminal::turn();
-                let confirmed = match &self.board {
-                    Some(board) => board.hidden_while(|| confirm(&question)),
-                    None => confirm(&question),
-                };
-                if !confirmed {
+                let board = self.board.as_ref();
+                if !board.map_or_else(|| confirm(&question), |board| ask_one_at_a_time(board, &question)) {
                     return Err(format!("the key of {} was not confirmed; nothing was sent", self.endpoint));
                 }
                 How::Prompt

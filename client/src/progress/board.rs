@@ -1,7 +1,6 @@
 //! How far a run on many hosts is: a line for each that is under way and one for the whole.
 
 use std::io::{self, IsTerminal};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -41,8 +40,15 @@ struct Bars {
     whole: ProgressBar,
     /// More hosts than that have no line of their own: the terminal is not higher.
     rows: usize,
-    drawn: AtomicUsize,
+    lines: Mutex<Lines>,
     terminal: bool,
+}
+
+/// Lines of hosts. They are used again by others: one that were thrown away would stay on the terminal.
+#[derive(Default)]
+struct Lines {
+    made: usize,
+    idle: Vec<ProgressBar>,
 }
 
 struct Totals {
@@ -138,8 +144,8 @@ impl Board {
     pub fn finish(&self) {
         if let Shown::Bars(bars) = &self.0.shown {
             bars.whole.disable_steady_tick();
-            bars.whole.finish_and_clear();
             let _ = bars.multi.clear();
+            bars.multi.set_draw_target(ProgressDrawTarget::hidden());
         }
     }
 
@@ -164,7 +170,7 @@ impl Bars {
         let multi = MultiProgress::new();
         let whole = ProgressBar::hidden();
         let rows = usize::from(size.saturating_sub(OTHER_ROWS));
-        let bars = Self { multi, whole, rows, drawn: AtomicUsize::new(0), terminal };
+        let bars = Self { multi, whole, rows, lines: Mutex::default(), terminal };
         bars.multi.set_draw_target(bars.target());
         let whole = bars.multi.add(ProgressBar::new(hosts as u64).with_style(style(WHOLE)));
         whole.enable_steady_tick(Duration::from_secs(1) / u32::from(REDRAWS));
@@ -185,14 +191,25 @@ impl Bars {
 
     /// A line for a host that has not moved anything yet; none where there is no room.
     fn line(&self, name: &str) -> Option<ProgressBar> {
-        if self.drawn.fetch_add(1, Ordering::Relaxed) >= self.rows {
-            self.drawn.fetch_sub(1, Ordering::Relaxed);
-            return None;
-        }
-        let bar = ProgressBar::new_spinner().with_style(style(WAITING)).with_message(name.to_owned());
-        let bar = self.multi.insert_before(&self.whole, bar);
+        let mut lines = self.lines();
+        let bar = match lines.idle.pop() {
+            Some(bar) => bar,
+            None if lines.made >= self.rows => return None,
+            None => {
+                lines.made += 1;
+                self.multi.insert_before(&self.whole, ProgressBar::new_spinner())
+            }
+        };
+        bar.reset();
+        bar.unset_length();
+        bar.set_style(style(WAITING));
+        bar.set_message(name.to_owned());
         bar.enable_steady_tick(Duration::from_secs(1) / u32::from(REDRAWS));
         Some(bar)
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -259,9 +276,9 @@ impl Member {
 impl Drop for Member {
     fn drop(&mut self) {
         if let (Some(bar), Shown::Bars(bars)) = (&self.bar, &self.board.0.shown) {
+            bar.disable_steady_tick();
             bar.finish_and_clear();
-            bars.multi.remove(bar);
-            bars.drawn.fetch_sub(1, Ordering::Relaxed);
+            bars.lines().idle.push(bar.clone());
         }
     }
 }

@@ -7,7 +7,7 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::timeout;
 
 use super::super::context::{Context, Current, Member};
-use super::super::{Failed, exec, work};
+use super::super::{Failed, exec, setup, work};
 use super::results::Results;
 use super::{Shared, place};
 use crate::address::HostSpec;
@@ -17,9 +17,6 @@ use crate::output::State;
 
 /// Nobody reads our output any more, so nothing that is left matters.
 pub(super) struct Unread;
-
-/// What every failure but that of the command itself is worth for a command, as with ssh(1).
-const OURS: u8 = 255;
 
 pub(super) struct Hosts<'a> {
     pub(super) context: &'a Context,
@@ -91,7 +88,7 @@ impl Hosts<'_> {
         let (id, ended) = match joined {
             Ok((id, ended)) => (id, ended),
             // It has said so on standard error.
-            Err(error) => (error.id(), Ended { state: State::Failed, exit: OURS, unread: false }),
+            Err(error) => (error.id(), Ended { state: State::Failed, exit: exec::OURS, unread: false }),
         };
         let ok = ended.state == State::Ok;
         if let Some(number) = running.numbers.remove(&id) {
@@ -143,13 +140,16 @@ async fn one(name: &str, context: &Context, shared: &Shared) -> Ended {
     // On a thread of its own, as a reader may stand still; the time that it may take is limited there.
     context.current.cut_short(failed.exit.code()).await;
     let state = if failed.exit == Exit::Deadline { State::Deadline } else { State::Failed };
-    let exit = if is_command && failed.exit != Exit::Usage { OURS } else { failed.exit.code() };
+    let exit = if is_command && failed.exit != Exit::Usage { exec::OURS } else { failed.exit.code() };
     Ended { state, exit, unread }
 }
 
 async fn perform(name: &str, context: &Context, plan: &Plan) -> Result<u8, Failed> {
     if let Plan::Exec(plan) = plan {
         return exec::fleet::run(context, plan).await;
+    }
+    if let Plan::Trust(plan) = plan {
+        return setup::trust(context, plan.clone()).await.map(Exit::code);
     }
     let (plan, made) = place::of_host(plan.clone(), name)?;
     let mut server = context.server().await?;

@@ -8,15 +8,15 @@ mod place;
 mod results;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use tempfile::NamedTempFile;
 use tokio::task::{LocalSet, spawn_blocking};
 use tokio::time::{interval, timeout};
 
-use super::Failed;
 use super::context::{Context, Keys};
+use super::{Failed, exec};
 use crate::address::HostSpec;
 use crate::cli::{FleetPlan, Input, LocalSource, Plan};
 use crate::exit::Exit;
@@ -45,7 +45,6 @@ struct Shared {
 
 /// Runs a command on the chosen hosts, says what there is to say, and gives the exit code.
 pub(super) async fn run(context: Context, plan: Plan, fleet: FleetPlan) -> Result<u8, Failed> {
-    let begun = Instant::now();
     let Selected { hosts, disabled } = choose(&context, &fleet).await?;
     if !disabled.is_empty() {
         context
@@ -62,7 +61,8 @@ pub(super) async fn run(context: Context, plan: Plan, fleet: FleetPlan) -> Resul
     let names: Vec<String> = hosts.iter().map(HostSpec::to_string).collect();
     let gather = fleet.gather.then(|| Gather::new(names.clone()));
     let board = Board::new(&context.output, context.settings.progress, hosts.len());
-    let results = Results::new(&context.output, names, &disabled, fleet.retry_file.clone(), begun);
+    let ours = matches!(plan, Plan::Exec(_)).then_some(exec::OURS);
+    let results = Results::new(&context.output, names, &disabled, fleet.retry_file.clone(), ours);
     let (last_results, last_board, last_gather) = (results.clone(), board.clone(), gather.clone());
     context.current.begun(move |code| {
         last_board.finish();

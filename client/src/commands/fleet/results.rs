@@ -18,6 +18,8 @@ struct Inner {
     output: Output,
     hosts: Vec<Host>,
     retry_file: Option<PathBuf>,
+    /// What our own failures are worth where the code of a host is that of a command.
+    ours: Option<u8>,
     begun: Instant,
     finished: bool,
 }
@@ -39,21 +41,17 @@ impl Results {
         names: Vec<String>,
         disabled: &[String],
         retry_file: Option<PathBuf>,
-        begun: Instant,
+        ours: Option<u8>,
     ) -> Self {
+        let begun = Instant::now();
         let chosen = names.into_iter().map(|name| Host { name, progress: Progress::Waiting });
         let disabled = disabled.iter().map(|name| {
             let report = report(name, State::Disabled, Exit::Ok.code(), Record::default(), None);
             Host { name: name.clone(), progress: Progress::Ended(Box::new(report)) }
         });
         let hosts = chosen.chain(disabled).collect();
-        Self(Arc::new(Mutex::new(Inner {
-            output: output.clone(),
-            hosts,
-            retry_file,
-            begun,
-            finished: false,
-        })))
+        let output = output.clone();
+        Self(Arc::new(Mutex::new(Inner { output, hosts, retry_file, ours, begun, finished: false })))
     }
 
     fn open(&self) -> MutexGuard<'_, Inner> {
@@ -88,7 +86,7 @@ impl Results {
         exit: impl FnOnce(&[HostReport]) -> u8,
     ) -> io::Result<u8> {
         let mut inner = self.open();
-        let Inner { output, hosts, retry_file, begun, finished } = &mut *inner;
+        let Inner { output, hosts, retry_file, ours, begun, finished } = &mut *inner;
         if std::mem::replace(finished, true) {
             return Ok(Exit::Failure.code());
         }
@@ -96,11 +94,11 @@ impl Results {
             match &host.progress {
                 Progress::Ended(report) if report.state != State::Disabled => continue,
                 Progress::Ended(_) => {}
-                Progress::Waiting => host.end(State::NotStarted, Exit::Failure.code()),
+                Progress::Waiting => host.end(State::NotStarted, ours.unwrap_or(Exit::Failure.code())),
                 Progress::Running { current, .. } => {
                     let code = if state == State::Deadline { Exit::Deadline } else { Exit::Failure }.code();
                     current.cut_short_here(code);
-                    host.end(state, code);
+                    host.end(state, ours.unwrap_or(code));
                 }
             }
             if let Progress::Ended(report) = &host.progress {
