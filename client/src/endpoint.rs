@@ -10,6 +10,7 @@ use crate::address::{self, DEFAULT_PORT, HostSpec};
 use crate::cli::globals::ConnectionArgs;
 use crate::config::{Config, ConfigError, Paths};
 use crate::credentials::PasswordSource;
+use crate::inventory::HostList;
 use crate::words;
 
 /// Everything needed to reach one server and log in.
@@ -51,7 +52,7 @@ impl Endpoint {
         config: &Config,
         paths: &Paths,
     ) -> Result<Self, ConfigError> {
-        let spec = match host.or(options.host.as_ref()) {
+        let spec = match host.or(options.hosts.as_ref().and_then(HostList::single)) {
             Some(spec) => spec.clone(),
             None => match &config.default_host {
                 Some(name) => name.parse().map_err(invalid("default_host"))?,

@@ -7,15 +7,22 @@ use std::time::Duration;
 use ft_protocol::display::Escaped;
 
 mod event;
+mod fleet;
+mod gather;
+mod scope;
 mod text;
 mod tree;
 
 pub use event::{Event, JsonDigest, JsonPath};
+pub use fleet::{FleetSummary, HostReport, State};
+pub use gather::Gather;
+pub use scope::{Record, Stream};
 pub use text::{Entry, EntryKind, grouped, human_bytes, human_duration, human_rate, reason, sum_line};
 pub use tree::{Change, Compared, ComparedReport, ItemName, ItemReport, Tallied};
 
 use crate::client::Ended;
 use crate::exit::Exit;
+use scope::Scope;
 
 /// How a run speaks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -41,13 +48,17 @@ impl OutputOptions {
 ///
 /// Errors of writing are returned, so that a closed pipe can end the run: see [`is_broken_pipe`].
 #[derive(Clone)]
-pub struct Output(Arc<Inner>);
+pub struct Output {
+    streams: Arc<Streams>,
+    /// One of many hosts, which all that is said is about.
+    scope: Option<Arc<Scope>>,
+}
 
 type Sink = Mutex<Box<dyn Write + Send>>;
 /// Runs a closure while nothing else draws on the terminal.
 type Pause = Arc<dyn Fn(&mut dyn FnMut()) + Send + Sync>;
 
-struct Inner {
+struct Streams {
     options: OutputOptions,
     out: Sink,
     err: Sink,
@@ -133,23 +144,28 @@ impl Output {
         out: Box<dyn Write + Send>,
         err: Box<dyn Write + Send>,
     ) -> Self {
-        Self(Arc::new(Inner { options, out: Mutex::new(out), err: Mutex::new(err), pause: Mutex::default() }))
+        let streams =
+            Streams { options, out: Mutex::new(out), err: Mutex::new(err), pause: Mutex::default() };
+        Self { streams: Arc::new(streams), scope: None }
     }
 
     /// The options it was made with.
     pub fn options(&self) -> OutputOptions {
-        self.0.options
+        self.streams.options
     }
 
     /// Lets every line be written between two drawings of a progress bar, from now on of this one.
     pub(crate) fn pause_with(&self, pause: Pause) {
-        *self.0.pause.lock().unwrap_or_else(PoisonError::into_inner) = Some(pause);
+        *self.streams.pause.lock().unwrap_or_else(PoisonError::into_inner) = Some(pause);
     }
 
     /// The beginning of a run; JSON only.
     pub fn start(&self, run: &[u8; 16]) -> io::Result<()> {
-        let run: String = run.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.event(&Event::Start { v: 1, run, time: jiff::Timestamp::now().to_string() })
+        if let Some(scope) = &self.scope {
+            scope.record().run = Some(*run);
+            return Ok(());
+        }
+        self.event(&Event::start(run, None))
     }
 
     /// A file arrived.
@@ -187,18 +203,25 @@ impl Output {
     pub fn retry(&self, host: &str, attempt: u32, wait: Duration, message: &str) -> io::Result<()> {
         let wait_s = wait.as_secs_f64();
         self.event(&Event::Retry { host: host.to_owned(), attempt, wait_s, message: message.to_owned() })?;
-        self.info(&format!("{host}: {message}; trying again in {}", human_duration(wait)))
+        let host = if self.scope.is_some() { String::new() } else { format!("{host}: ") };
+        self.info(&format!("{host}{message}; trying again in {}", human_duration(wait)))
     }
 
     /// A failure; shown even with `-q`.
     pub fn error(&self, report: &ErrorReport<'_>) -> io::Result<()> {
-        self.event(&Event::error(report))?;
-        self.human(&text::error_line(report))
+        let Some(scope) = &self.scope else {
+            self.event(&Event::error(report))?;
+            return self.human(&text::error_line(report));
+        };
+        self.event(&Event::error(&ErrorReport { host: Some(&scope.name), ..report.clone() }))?;
+        let words = text::error_words(&ErrorReport { host: None, ..report.clone() });
+        scope.record().failed(&words, report.retry_safe);
+        self.human(&words)
     }
 
     /// The last words of a run. Text for more or fewer than one file only: one file has spoken already.
     pub fn summary(&self, summary: &Summary, exit: Exit) -> io::Result<()> {
-        self.event(&Event::summary(summary, exit.code()))?;
+        self.sum_up(summary, exit.code())?;
         if !summary.tree && summary.files + summary.failed + summary.skipped == 1 {
             return Ok(());
         }
@@ -207,7 +230,7 @@ impl Output {
 
     /// The last words of a run that was cut short. No text where there is nothing to count.
     pub fn cut_short(&self, summary: &Summary, code: u8) -> io::Result<()> {
-        self.event(&Event::summary(summary, code))?;
+        self.sum_up(summary, code)?;
         if summary.files + summary.failed + summary.skipped + summary.equal + summary.deleted == 0 {
             return Ok(());
         }
@@ -216,15 +239,20 @@ impl Output {
 
     /// One line of `ls`.
     pub fn listed(&self, host: &str, entry: &Entry<'_>, long: bool) -> io::Result<()> {
-        if self.0.options.json {
+        if self.streams.options.json {
             return self.event(&Event::entry(host, entry));
         }
-        self.data(&text::ls_line(entry, long, self.0.options.stdout_terminal, &jiff::tz::TimeZone::system()))
+        self.data(&text::ls_line(
+            entry,
+            long,
+            self.streams.options.stdout_terminal,
+            &jiff::tz::TimeZone::system(),
+        ))
     }
 
     /// The paragraph of `stat`.
     pub fn stat(&self, host: &str, entry: &Entry<'_>) -> io::Result<()> {
-        if self.0.options.json {
+        if self.streams.options.json {
             return self.event(&Event::entry(host, entry));
         }
         self.data(text::stat_text(entry, &jiff::tz::TimeZone::system()).as_bytes())
@@ -232,10 +260,10 @@ impl Output {
 
     /// One line of `sum`, as md5sum and sha256sum print it.
     pub fn sum(&self, host: &str, alg: &str, hex: &str, path: &[u8]) -> io::Result<()> {
-        if self.0.options.json {
+        if self.streams.options.json {
             return self.event(&Event::sum(host, alg, hex, path));
         }
-        self.data(&sum_line(hex, path, self.0.options.stdout_terminal))
+        self.data(&sum_line(hex, path, self.streams.options.stdout_terminal))
     }
 
     /// What a command wrote to `stdout` or `stderr`; JSON only.
@@ -245,36 +273,48 @@ impl Output {
 
     /// How a command ended; JSON only.
     pub fn command_ended(&self, host: &str, ended: Ended) -> io::Result<()> {
+        if let Some(scope) = &self.scope {
+            scope.record().ended = Some(ended);
+        }
         self.event(&Event::exit(host, ended))
     }
 
     /// The last words about a command, whose status may be any; JSON only.
     pub fn command_summary(&self, summary: &Summary, exit: u8) -> io::Result<()> {
-        self.event(&Event::summary(summary, exit))
+        self.sum_up(summary, exit)
+    }
+
+    /// The numbers of a run, which of one of many hosts are kept for the table.
+    fn sum_up(&self, summary: &Summary, exit: u8) -> io::Result<()> {
+        match &self.scope {
+            Some(scope) => scope.record().summary = *summary,
+            None => self.event(&Event::summary(summary, exit))?,
+        }
+        Ok(())
     }
 
     /// A line for people on standard error; not with `-q` or `--json`.
     pub fn info(&self, line: &str) -> io::Result<()> {
-        if self.0.options.quiet || self.0.options.json { Ok(()) } else { self.human(line) }
+        if self.streams.options.quiet || self.streams.options.json { Ok(()) } else { self.human(line) }
     }
 
     /// A line that was asked for by a signal: also with `-q`. Where standard error carries JSON, the event instead.
     pub fn asked(&self, line: &str, event: &Event) -> io::Result<()> {
-        if self.0.options.json && self.0.options.data_on_stdout {
+        if self.streams.options.json && self.streams.options.data_on_stdout {
             self.event(event)
         } else {
             self.human(line)
         }
     }
 
-    /// Bytes for standard output as they are.
+    /// Bytes for standard output as they are; of one of many hosts line by line, behind its name.
     pub fn data(&self, bytes: &[u8]) -> io::Result<()> {
-        self.write(&self.0.out, bytes)
+        self.piece(Stream::Stdout, bytes)
     }
 
     /// A JSON object on a line of its own; nothing without `--json`.
     pub fn event(&self, event: &Event) -> io::Result<()> {
-        if !self.0.options.json {
+        if !self.streams.options.json {
             return Ok(());
         }
         let mut line = serde_json::to_vec(event)?;
@@ -289,15 +329,23 @@ impl Output {
     }
 
     fn json_sink(&self) -> &Sink {
-        if self.0.options.data_on_stdout { &self.0.err } else { &self.0.out }
+        if self.streams.options.data_on_stdout { &self.streams.err } else { &self.streams.out }
+    }
+
+    fn sink(&self, stream: Stream) -> &Sink {
+        match stream {
+            Stream::Stdout => &self.streams.out,
+            Stream::Stderr => &self.streams.err,
+        }
     }
 
     /// A line for people on standard error, unless that is where JSON goes.
     fn human(&self, line: &str) -> io::Result<()> {
-        if self.0.options.json && self.0.options.data_on_stdout {
+        if self.streams.options.json && self.streams.options.data_on_stdout {
             return Ok(());
         }
-        self.write(&self.0.err, format!("{}\n", Escaped::from(line)).as_bytes())
+        let name = self.scope.as_ref().map(|scope| format!("{}: ", scope.name)).unwrap_or_default();
+        self.write(&self.streams.err, format!("{name}{}\n", Escaped::from(line)).as_bytes())
     }
 
     fn write(&self, sink: &Sink, bytes: &[u8]) -> io::Result<()> {
@@ -306,7 +354,7 @@ impl Output {
             let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
             result = sink.write_all(bytes).and_then(|()| sink.flush());
         };
-        let pause = self.0.pause.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let pause = self.streams.pause.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match pause {
             Some(pause) => pause(&mut write),
             None => write(),

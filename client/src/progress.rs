@@ -11,8 +11,11 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::cli::values::ProgressWhen;
 use crate::output::{Event, Output, grouped, human_bytes, human_duration, human_rate};
 
+mod board;
 mod stream;
 
+pub use board::Board;
+use board::Member;
 use stream::Stream;
 
 /// Time between two plain lines.
@@ -38,6 +41,8 @@ enum Shown {
     Bar(ProgressBar),
     Lines(Output),
     Json(Output),
+    /// One of many hosts.
+    Host(Member),
 }
 
 #[derive(Debug, Clone)]
@@ -50,6 +55,8 @@ struct State {
     files_total: Option<u64>,
     /// The totals are what was found so far, and may grow.
     open: bool,
+    /// Which of many hosts it is about.
+    host: Option<String>,
     name: String,
     /// Bytes that were there before, and count for no rate.
     resumed: u64,
@@ -96,6 +103,7 @@ impl Progress {
             files_done: 0,
             files_total: None,
             open: false,
+            host: None,
             name: String::new(),
             resumed: 0,
             started: Instant::now(),
@@ -113,7 +121,7 @@ impl Progress {
         if let Shown::Lines(_) = self.0.shown {
             state.reported = Some(now);
         }
-        if let Shown::Bar(bar) = &self.0.shown {
+        if let Some(bar) = self.0.shown.bar() {
             bar.reset();
             bar.set_style(style(total.is_some() && !state.open));
             match total {
@@ -125,6 +133,11 @@ impl Progress {
         }
     }
 
+    /// It is about this one of many hosts.
+    fn of(&self, host: &str) {
+        self.state().host = Some(host.to_owned());
+    }
+
     /// How many files the job has, where known.
     pub fn files(&self, total: Option<u64>) {
         self.state().files_total = total;
@@ -133,7 +146,12 @@ impl Progress {
 
     /// One more file is complete.
     pub fn file_done(&self) {
-        self.state().files_done += 1;
+        let mut state = self.state();
+        state.files_done += 1;
+        if let Shown::Host(member) = &self.0.shown {
+            member.moved(state.moved(), state.done, state.files_done);
+        }
+        drop(state);
         self.relabel();
     }
 
@@ -142,7 +160,7 @@ impl Progress {
         let mut state = self.state();
         let total = state.total.unwrap_or(0).saturating_add(bytes);
         state.total = Some(total);
-        if let Shown::Bar(bar) = &self.0.shown {
+        if let Some(bar) = self.0.shown.bar() {
             bar.set_style(style(!state.open));
             bar.set_length(total);
         }
@@ -191,7 +209,7 @@ impl Progress {
         state.done = state.done.max((start.bytes_done + position.bytes_done).min(total));
         state.resumed = state.resumed.max(start.bytes_kept + position.bytes_kept).min(state.done);
         (state.total, state.files_total) = (Some(total), Some(files));
-        if let (Shown::Bar(bar), true) = (&self.0.shown, state.begun) {
+        if let (Some(bar), true) = (self.0.shown.bar(), state.begun) {
             bar.set_length(total);
             bar.set_message(label(&state));
             if closes {
@@ -231,7 +249,7 @@ impl Progress {
         let mut state = self.state();
         state.resumed = state.resumed.saturating_add(bytes).saturating_sub(state.done);
         state.done = bytes;
-        if let Shown::Bar(bar) = &self.0.shown {
+        if let Some(bar) = self.0.shown.bar() {
             bar.set_position(bytes);
             bar.reset_eta();
         }
@@ -246,7 +264,7 @@ impl Progress {
 
     /// Removes the bar. Nothing is shown from here to the next `start`.
     pub fn finish(&self) {
-        if let Shown::Bar(bar) = &self.0.shown {
+        if let Some(bar) = self.0.shown.bar() {
             bar.disable_steady_tick();
             bar.finish_and_clear();
         }
@@ -254,7 +272,7 @@ impl Progress {
 
     fn relabel(&self) {
         let state = self.state();
-        if let (Shown::Bar(bar), true) = (&self.0.shown, state.begun) {
+        if let (Some(bar), true) = (self.0.shown.bar(), state.begun) {
             bar.set_message(label(&state));
         }
     }
@@ -268,6 +286,7 @@ impl Progress {
         match &self.0.shown {
             Shown::Nothing => {}
             Shown::Bar(bar) => bar.set_position(state.done),
+            Shown::Host(member) => member.moved(state.moved(), state.done, state.files_done),
             Shown::Lines(output) => {
                 if state.is_due(LINE_EVERY, now) {
                     let _ = output.info(&state.line(now));
@@ -283,6 +302,16 @@ impl Progress {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shown {
+    fn bar(&self) -> Option<&ProgressBar> {
+        match self {
+            Shown::Bar(bar) => Some(bar),
+            Shown::Host(member) => member.bar(),
+            Shown::Nothing | Shown::Lines(_) | Shown::Json(_) => None,
+        }
     }
 }
 
@@ -349,6 +378,8 @@ impl State {
             files_total: self.files_total.filter(|_| closed),
             bytes_found: self.total.filter(|_| open),
             files_found: self.files_total.filter(|_| open),
+            hosts_done: None,
+            hosts_total: None,
             eta_s: self.left(now).map(|left| left.as_secs()),
         }
     }
@@ -367,12 +398,13 @@ impl State {
 
 /// The name, and for several files how many are complete: `[3/12] a.iso`, `[8/12,000+] b` while more are found.
 fn label(state: &State) -> String {
+    let host = state.host.as_ref().map(|host| format!("{host} ")).unwrap_or_default();
     match state.files_total {
         Some(total) if total > 1 || state.open => {
             let more = if state.open { "+" } else { "" };
-            format!("[{}/{}{more}] {}", grouped(state.files_done), grouped(total), state.name)
+            format!("{host}[{}/{}{more}] {}", grouped(state.files_done), grouped(total), state.name)
         }
-        _ => state.name.clone(),
+        _ => format!("{host}{}", state.name),
     }
 }
 

@@ -32,7 +32,7 @@ fn probe() {
             println!(
                 "named={:?} host={:?} port={:?} digest={:?} clobber={} accept={} password={:?}",
                 invocation.host.map(|host| host.to_string()),
-                invocation.connection.host.as_ref().map(|host| host.to_string()),
+                invocation.connection.hosts.as_ref().map(|host| host.to_string()),
                 invocation.connection.port,
                 plan.transfer.digest,
                 !plan.transfer.no_clobber,

@@ -7,9 +7,10 @@ use clap::{Args, ValueHint};
 use ft_protocol::auth::Fingerprint;
 
 use super::values::{DigestChoice, Limit, ProgressWhen, Rate};
-use crate::address::{AddressError, HostSpec};
+use crate::address::AddressError;
 use crate::config::Config;
 use crate::credentials::PasswordSource;
+use crate::inventory::HostList;
 
 const CONNECTION: &str = "Connection";
 const RUN: &str = "Run";
@@ -18,7 +19,7 @@ const RUN: &str = "Run";
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 #[command(next_help_heading = CONNECTION)]
 pub struct ConnectionArgs {
-    /// Host for operands without one: a name of the configuration, or [user@]host[:port]
+    /// Hosts for operands without one: names of the configuration or [user@]host[:port], in a list, as a pattern such as web[01-20], or @FILE
     #[arg(
         short = 'H',
         long = "hosts",
@@ -26,9 +27,9 @@ pub struct ConnectionArgs {
         env = "FTCLIENT_HOSTS",
         global = true,
         hide_env_values = true,
-        value_name = "HOST"
+        value_name = "HOST,..."
     )]
-    pub host: Option<HostSpec>,
+    pub hosts: Option<HostList>,
     /// Port, where the host names none [default: 26228]
     #[arg(short = 'P', long, env = "FTCLIENT_PORT", global = true, hide_env_values = true, value_parser = clap::value_parser!(u16).range(1..))]
     pub port: Option<u16>,

@@ -6,6 +6,7 @@
 
 mod backup;
 mod exec;
+mod fleet;
 pub mod globals;
 mod remote;
 pub(crate) mod select;
@@ -28,11 +29,14 @@ use ft_protocol::display::Escaped;
 
 use crate::address::{AddressError, HostSpec, RemoteArg, RemoteOperand};
 use crate::exit::Exit;
+use crate::inventory::HostList;
+use fleet::FleetArgs;
 use globals::{ConnectionArgs, RunArgs};
 
 pub use backup::BackupDir;
 pub use clap_complete::Shell;
 pub use exec::{ExecPlan, Input};
+pub use fleet::{FleetPlan, Serial};
 pub use remote::{LsPlan, MkdirPlan, MvPlan, RmPlan, StatPlan, SumPlan};
 pub use select::{NameList, RuleSource, Selection};
 pub use setup::{JoinPlan, TrustPlan, write_completions, write_man};
@@ -59,6 +63,8 @@ struct Cli {
     connection: ConnectionArgs,
     #[command(flatten)]
     run: RunArgs,
+    #[command(flatten)]
+    fleet: FleetArgs,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -95,6 +101,8 @@ pub struct Invocation {
     pub run: RunArgs,
     /// What to do.
     pub plan: Plan,
+    /// On which hosts, where they are many.
+    pub fleet: Option<FleetPlan>,
 }
 
 /// What to do.
@@ -209,9 +217,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Sto
     };
     let matches = command().try_get_matches_from(&args).map_err(from_clap)?;
     let mut cli = Cli::from_arg_matches(&matches).map_err(from_clap)?;
-    let explicit_host = cli.connection.host.clone().filter(|_| was_typed(&matches, "host"));
+    let explicit = cli.connection.hosts.clone().filter(|_| was_typed(&matches, "hosts"));
     one_password(&mut cli.connection, &matches)
-        .and_then(|()| resolve(cli, explicit_host))
+        .and_then(|()| resolve(cli, explicit, &matches))
         .map_err(|error| usage(format!("error: {}", Escaped::from(error.0.as_str()))))
 }
 
@@ -237,8 +245,8 @@ fn one_password(connection: &mut ConnectionArgs, matches: &ArgMatches) -> Result
     Ok(())
 }
 
-fn resolve(cli: Cli, explicit_host: Option<HostSpec>) -> Result<Invocation, UsageError> {
-    let mut hosts = Hosts { explicit: explicit_host, named: None, here: None };
+fn resolve(cli: Cli, explicit: Option<HostList>, matches: &ArgMatches) -> Result<Invocation, UsageError> {
+    let mut hosts = Hosts { explicit, named: None, here: None };
     let plan = match cli.verb {
         Verb::Get(args) => Plan::Get(args.plan(&mut hosts)?),
         Verb::Put(args) => Plan::Put(args.plan(&mut hosts)?),
@@ -247,7 +255,10 @@ fn resolve(cli: Cli, explicit_host: Option<HostSpec>) -> Result<Invocation, Usag
             let plan = args.plan(&mut hosts)?;
             if matches!(plan, CheckPlan::Receipt { .. }) {
                 // A typed host goes before that of the receipt, which goes before that of the environment.
-                hosts.named = hosts.explicit.take();
+                hosts.named = hosts
+                    .explicit
+                    .take_if(|list| list.single().is_some())
+                    .and_then(|list| list.single().cloned());
             }
             Plan::Check(plan)
         }
@@ -267,7 +278,7 @@ fn resolve(cli: Cli, explicit_host: Option<HostSpec>) -> Result<Invocation, Usag
         Verb::Join(args) => Plan::Join(args.plan()),
         Verb::Trust(args) => {
             let (plan, host) = args.plan(&cli.connection)?;
-            hosts.name(host)?;
+            host.map_or(Ok(()), |host| hosts.name(host))?;
             Plan::Trust(plan)
         }
         Verb::Key(_) => Plan::Key,
@@ -279,12 +290,13 @@ fn resolve(cli: Cli, explicit_host: Option<HostSpec>) -> Result<Invocation, Usag
             verb => Plan::Man(verb),
         },
     };
-    Ok(Invocation { host: hosts.named, connection: cli.connection, run: cli.run, plan })
+    let fleet = cli.fleet.plan(&cli.connection, hosts.named.is_some(), &plan, matches, cli.run.json)?;
+    Ok(Invocation { host: hosts.named, connection: cli.connection, run: cli.run, plan, fleet })
 }
 
 /// The hosts that operands name: for now all must be the same, and none may stand beside `-H`.
 struct Hosts {
-    explicit: Option<HostSpec>,
+    explicit: Option<HostList>,
     named: Option<HostSpec>,
     /// A line of the shell, whose operands name no host.
     here: Option<shell::Here>,

@@ -24,11 +24,11 @@ pub(super) struct JoinArgs {
 /// Trust the key of a server, or forget it
 #[derive(Debug, Args)]
 #[command(after_help = "Without --fingerprint the server's key is fetched and shown, and you are asked.\n\n\
-    Examples:\n  ftclient trust nas\n  ftclient trust nas --fingerprint SHA256:...\n  ftclient trust nas --forget")]
+    Examples:\n  ftclient trust nas\n  ftclient trust nas --fingerprint SHA256:...\n  ftclient trust nas --forget\n  ftclient trust -g all")]
 pub(super) struct TrustArgs {
-    /// A name of the configuration, or host[:port]
+    /// A name of the configuration, or host[:port]; several are chosen with -H and a list, -g or --tags
     #[arg(value_name = "HOST")]
-    server: HostSpec,
+    server: Option<HostSpec>,
     /// Forget the key
     #[arg(long)]
     forget: bool,
@@ -83,7 +83,11 @@ impl JoinArgs {
 }
 
 impl TrustArgs {
-    pub(super) fn plan(self, connection: &ConnectionArgs) -> Result<(TrustPlan, HostSpec), UsageError> {
+    /// The plan, and the host where it is an operand.
+    pub(super) fn plan(
+        self,
+        connection: &ConnectionArgs,
+    ) -> Result<(TrustPlan, Option<HostSpec>), UsageError> {
         if self.forget && connection.fingerprint.is_some() {
             return Err(UsageError::new("--forget and --fingerprint exclude each other; run trust twice"));
         }

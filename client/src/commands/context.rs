@@ -1,43 +1,80 @@
 //! What every command needs: configuration, output, and the way to the server.
 
+use std::collections::HashMap;
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ft_protocol::auth::Fingerprint;
+use tempfile::NamedTempFile;
 
 use super::Failed;
 use super::terminal::{self, confirm};
 use crate::address::HostSpec;
 use crate::cli::globals::{ConnectionArgs, Settings};
-use crate::cli::{Invocation, Plan};
+use crate::cli::{FleetPlan, Invocation, Plan};
 use crate::client::{Address, Builder, Client, Credential, Login, Trust, Trusted};
 use crate::config::{Config, Paths};
-use crate::credentials::Candidates;
+use crate::credentials::{Candidate, Candidates};
 use crate::endpoint::Endpoint;
 use crate::exit::Exit;
 use crate::known_hosts::{Decision, How, KnownHosts, decide};
 use crate::output::{Output, reason};
-use crate::progress::Progress;
+use crate::progress::{Board, Progress};
 
+#[derive(Clone)]
 pub(super) struct Context {
     pub(super) host: Option<HostSpec>,
     pub(super) connection: ConnectionArgs,
-    pub(super) config: Config,
+    pub(super) config: Arc<Config>,
     pub(super) paths: Paths,
     pub(super) settings: Settings,
     pub(super) output: Output,
     pub(super) ctrl_c: CtrlC,
     pub(super) current: Current,
+    /// It is about one of many hosts.
+    pub(super) member: Option<Member>,
+}
+
+/// What a host has together with the others of its run.
+#[derive(Clone)]
+pub(super) struct Member {
+    pub(super) board: Board,
+    /// Its own part of the board.
+    pub(super) progress: Progress,
+    pub(super) keys: Keys,
+    /// All that was on standard input, where it is read.
+    pub(super) stdin: Option<Arc<NamedTempFile>>,
+}
+
+/// Keys of a run on many hosts: a passphrase is asked for once.
+#[derive(Clone, Default)]
+pub(super) struct Keys(Arc<Mutex<HashMap<Vec<u8>, Credential>>>);
+
+impl Keys {
+    /// The credential of this candidate, or that of the same key from before.
+    fn credential(&self, candidate: Candidate) -> Credential {
+        match candidate.public_key().and_then(|key| key.to_bytes().ok()) {
+            None => candidate.into(),
+            Some(public) => {
+                let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                keys.entry(public).or_insert_with(|| candidate.into()).clone()
+            }
+        }
+    }
 }
 
 /// The run that is under way, for whoever asks how far it is, and for what cuts it short.
 #[derive(Clone, Default)]
 pub(super) struct Current {
-    shown: Arc<Mutex<Option<(Output, Progress)>>>,
+    shown: Arc<Mutex<Option<Report>>>,
     last_words: Arc<Mutex<Option<LastWords>>>,
 }
+
+/// Says how far the run is.
+type Report = Arc<dyn Fn() + Send + Sync>;
 
 /// Sums up a run that did not come to its end, with this exit code.
 type LastWords = Box<dyn FnOnce(u8) + Send>;
@@ -46,8 +83,8 @@ type LastWords = Box<dyn FnOnce(u8) + Send>;
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Current {
-    pub(super) fn begin(&self, output: &Output, progress: &Progress) {
-        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = Some((output.clone(), progress.clone()));
+    pub(super) fn begin(&self, report: impl Fn() + Send + Sync + 'static) {
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(report));
     }
 
     pub(super) fn end(&self) {
@@ -64,9 +101,20 @@ impl Current {
         *self.last_words.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
+    fn last_words(&self) -> Option<LastWords> {
+        self.last_words.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// As [`Current::cut_short`], on this thread.
+    pub(super) fn cut_short_here(&self, code: u8) {
+        if let Some(last_words) = self.last_words() {
+            last_words(code);
+        }
+    }
+
     /// Sums up a run that was cut short; nothing where there is none.
     pub(super) async fn cut_short(&self, code: u8) {
-        let last_words = self.last_words.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let last_words = self.last_words();
         if let Some(last_words) = last_words {
             // A reader that stands still must not keep the program.
             let said = tokio::task::spawn_blocking(move || last_words(code));
@@ -76,10 +124,9 @@ impl Current {
 
     /// Says how far it is; nothing where there is none.
     pub(super) fn report(&self) {
-        let current = self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((output, progress)) = current {
-            // What cannot be said here is found by the next line that matters.
-            let _ = output.asked(&progress.words(), &progress.event());
+        let report = self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(report) = report {
+            report();
         }
     }
 }
@@ -112,8 +159,8 @@ impl Context {
         output: Output,
         ctrl_c: CtrlC,
         current: Current,
-    ) -> Result<(Self, Plan), Failed> {
-        let Invocation { host, mut connection, mut run, plan } = invocation;
+    ) -> Result<(Self, Plan, Option<FleetPlan>), Failed> {
+        let Invocation { host, mut connection, mut run, plan, fleet } = invocation;
         if plan == Plan::Shell {
             // They are looked at again whenever a connection is made, and 'lcd' changes the directory.
             for path in [&mut run.config, &mut connection.password_file, &mut connection.identity] {
@@ -123,7 +170,32 @@ impl Context {
         let paths = Paths::find(run.config.as_deref())?;
         let config = Config::load(&paths.config, run.config.is_some())?;
         let settings = run.settings(&config);
-        Ok((Self { host, connection, config, paths, settings, output, ctrl_c, current }, plan))
+        let config = Arc::new(config);
+        let member = None;
+        Ok((Self { host, connection, config, paths, settings, output, ctrl_c, current, member }, plan, fleet))
+    }
+
+    /// The progress of a command: of one of many hosts its part of the whole.
+    pub(super) fn progress(&self) -> Progress {
+        match &self.member {
+            Some(member) => member.progress.clone(),
+            None => Progress::new(&self.output, self.settings.progress),
+        }
+    }
+
+    /// Asks a person who is there, one question at a time; everything but yes is no. Blocks.
+    pub(super) fn confirm(&self, question: &str) -> bool {
+        self.member
+            .as_ref()
+            .map_or_else(|| confirm(question), |member| ask_one_at_a_time(&member.board, question))
+    }
+
+    /// What stands on standard input.
+    pub(super) fn stdin(&self) -> io::Result<Box<dyn Read + Send>> {
+        Ok(match self.member.as_ref().and_then(|member| member.stdin.as_ref()) {
+            Some(file) => Box::new(file.reopen()?),
+            None => Box::new(io::stdin()),
+        })
     }
 
     /// The server that the command is about, with a client that connects with its first operation.
@@ -156,8 +228,12 @@ impl Context {
                 (endpoint.login_user()?, self.credentials(endpoint).await?)
             }
         };
-        let trust =
-            HostTrust { endpoint: endpoint.clone(), known_hosts, accept_new: self.connection.accept_new };
+        let trust = HostTrust {
+            endpoint: endpoint.clone(),
+            known_hosts,
+            accept_new: self.connection.accept_new,
+            board: self.member.as_ref().map(|member| member.board.clone()),
+        };
         let login = Login::Credentials(login);
         let builder = self.builder(endpoint).user(user).login(login).trust(Arc::new(trust));
         Ok(builder.build()?)
@@ -181,7 +257,8 @@ impl Context {
     async fn credentials(&self, endpoint: &Endpoint) -> Result<Vec<Credential>, Failed> {
         let agent = std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from);
         let (endpoint, paths) = (endpoint.clone(), self.paths.clone());
-        let asking = terminal::is_attended();
+        // Nobody types the same password for each of many hosts.
+        let asking = self.member.is_none() && terminal::is_attended();
         let collected = tokio::task::spawn_blocking(move || {
             Candidates::collect(&endpoint, &paths, agent.as_deref(), asking)
         });
@@ -199,8 +276,18 @@ impl Context {
             let message = format!("nothing to log in with: {}", candidates.notes.join("; "));
             return Err(Failed::new(Exit::Denied, message));
         }
-        Ok(candidates.list.into_iter().map(Credential::from).collect())
+        let credentials = candidates.list.into_iter();
+        Ok(match &self.member {
+            Some(member) => credentials.map(|candidate| member.keys.credential(candidate)).collect(),
+            None => credentials.map(Credential::from).collect(),
+        })
     }
+}
+
+/// Asks while nothing else is drawn, and no other host has a question.
+fn ask_one_at_a_time(board: &Board, question: &str) -> bool {
+    let _turn = terminal::turn();
+    board.hidden_while(|| confirm(question))
 }
 
 /// The known-hosts policy.
@@ -208,6 +295,8 @@ struct HostTrust {
     endpoint: Endpoint,
     known_hosts: KnownHosts,
     accept_new: bool,
+    /// What is drawn on the terminal meanwhile.
+    board: Option<Board>,
 }
 
 impl Trust for HostTrust {
@@ -232,7 +321,8 @@ impl Trust for HostTrust {
                     "The key of {} is not known. It presented\n  {presented}\nCompare it with the output of 'ftserver fingerprint' on the server.\nTrust it? [y/N] ",
                     self.endpoint
                 );
-                if !confirm(&question) {
+                let board = self.board.as_ref();
+                if !board.map_or_else(|| confirm(&question), |board| ask_one_at_a_time(board, &question)) {
                     return Err(format!("the key of {} was not confirmed; nothing was sent", self.endpoint));
                 }
                 How::Prompt

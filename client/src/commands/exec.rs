@@ -1,5 +1,6 @@
 //! `exec`: this process stands in for one on the server.
 
+pub(super) mod fleet;
 mod input;
 mod sink;
 
@@ -34,7 +35,7 @@ use input::Input;
 use sink::Sink;
 
 /// What every failure but that of the command itself ends with, as with ssh(1).
-const OURS: u8 = 255;
+pub(super) const OURS: u8 = 255;
 
 /// What is known about the output of a command.
 struct Seen {

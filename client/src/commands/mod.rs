@@ -6,6 +6,7 @@ mod context;
 mod convert;
 mod exec;
 mod expand;
+mod fleet;
 mod get;
 mod local_sum;
 mod put;
@@ -118,7 +119,10 @@ async fn carry_out(invocation: Invocation, ctrl_c: CtrlC, current: Current) -> u
         crate::output::OutputOptions::detect(invocation.run.json, invocation.run.quiet, data_on_stdout);
     let output = Output::new(options);
     let done = async {
-        let (context, plan) = Context::new(invocation, output.clone(), ctrl_c, current.clone())?;
+        let (context, plan, fleet) = Context::new(invocation, output.clone(), ctrl_c, current.clone())?;
+        if let Some(fleet) = fleet {
+            return fleet::run(context, plan, fleet).await;
+        }
         if let Plan::Exec(plan) = plan {
             return Ok(exec::run(&context, plan).await);
         }

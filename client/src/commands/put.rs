@@ -1,7 +1,6 @@
 //! `put`.
 
 use std::collections::HashSet;
-use std::io;
 use std::path::Path;
 use std::time::Instant;
 
@@ -158,7 +157,7 @@ async fn one(
     let meter = std::sync::Arc::clone(&options.meter);
     let (name, local, stored) = match source {
         LocalSource::Stdin => {
-            let put = client.put_stream(io::stdin(), target, &options);
+            let put = client.put_stream(run.stdin()?, target, &options);
             (target.path.as_bytes(), None, run.watch(b"-", &meter, put).await)
         }
         LocalSource::Path(path) => {

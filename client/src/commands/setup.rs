@@ -4,10 +4,11 @@ use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ft_protocol::auth::{Fingerprint, JoinString};
+use tokio::task::spawn_blocking;
 
 use super::Failed;
 use super::context::Context;
-use super::terminal::{ask, confirm, is_attended};
+use super::terminal::{ask, is_attended};
 use crate::address::{HostSpec, host_port};
 use crate::cli::{JoinPlan, TrustPlan};
 use crate::client::{Address, Client, ClientError, Credential, Login, Pinned, Trust, Trusted};
@@ -91,11 +92,18 @@ pub(super) async fn trust(context: &Context, plan: TrustPlan) -> Result<Exit, Fa
             return Err(Failed::new(Exit::Denied, message));
         }
     }
+    if known.is_some_and(|known| known.confirmed) {
+        context.output.info(&format!("the key {fingerprint} of {endpoint} is trusted already"))?;
+        return Ok(Exit::Ok);
+    }
     if context.connection.fingerprint.is_none() {
         let question = format!(
             "{endpoint} presents\n  {fingerprint}\nCompare it with the output of 'ftserver fingerprint' on the server.\nTrust it? [y/N] "
         );
-        if !is_attended() || !confirm(&question) {
+        // Asking blocks, and other hosts go on meanwhile.
+        let asking = context.clone();
+        let answer = spawn_blocking(move || is_attended() && asking.confirm(&question)).await;
+        if !answer.unwrap_or(false) {
             let message = format!(
                 "the key {fingerprint} of {endpoint} was not confirmed; without a terminal run 'ftclient trust {endpoint} --fingerprint {fingerprint}'"
             );

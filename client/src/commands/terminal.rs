@@ -1,12 +1,20 @@
 //! Questions to a person, and their terminal.
 
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
 /// Whether somebody is there to be asked: both standard input and standard error are a terminal.
 pub(super) fn is_attended() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+static ASKING: Mutex<()> = Mutex::new(());
+
+/// The turn to ask: one question at a time, however many hosts have one.
+pub(super) fn turn() -> MutexGuard<'static, ()> {
+    ASKING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Asks; everything but `y` and `yes` is no.

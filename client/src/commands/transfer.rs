@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::HashSet;
+use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -80,6 +81,11 @@ impl<'a> Run<'a> {
         self.books.open().names_existing |= self.single;
         self.shown.progress.add_files(1);
         self.shown.progress.set_open(!last);
+    }
+
+    /// What stands on standard input.
+    pub(super) fn stdin(&self) -> io::Result<Box<dyn Read + Send>> {
+        self.shown.context.stdin()
     }
 
     /// What is computed and compared.
@@ -285,8 +291,12 @@ pub(super) struct Watched<'a> {
 
 impl<'a> Watched<'a> {
     pub(super) fn new(context: &'a Context) -> Self {
-        let progress = Progress::new(&context.output, context.settings.progress);
-        context.current.begin(&context.output, &progress);
+        let progress = context.progress();
+        let (output, asked) = (context.output.clone(), progress.clone());
+        context.current.begin(move || {
+            // What cannot be said here is found by the next line that matters.
+            let _ = output.asked(&asked.words(), &asked.event());
+        });
         Self { context, progress, begun: Cell::new(false) }
     }
 

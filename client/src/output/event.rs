@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
+use super::fleet::{FleetSummary, HostEvent};
 use super::{Entry, ErrorReport, FileReport, Summary, Tallied};
 use crate::client::Ended;
 
@@ -15,7 +16,14 @@ use crate::client::Ended;
 #[expect(missing_docs, reason = "the fields are named as in the documented format")]
 pub enum Event {
     /// The run begins; `v` is the version of this format.
-    Start { v: u32, run: String, time: String },
+    Start {
+        v: u32,
+        run: String,
+        time: String,
+        /// How many hosts there are, where they are many.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        hosts: Option<u64>,
+    },
     /// How far the run is; at most once a second.
     Status {
         bytes_done: u64,
@@ -27,6 +35,11 @@ pub enum Event {
         bytes_found: Option<u64>,
         #[serde(skip_serializing_if = "Option::is_none")]
         files_found: Option<u64>,
+        /// Of many hosts: those that have ended.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        hosts_done: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        hosts_total: Option<u64>,
         eta_s: Option<u64>,
     },
     /// A file arrived, or was hashed (`action` `sum`).
@@ -123,6 +136,8 @@ pub enum Event {
         message: String,
         retry_safe: bool,
     },
+    /// One of many hosts has ended, or never began.
+    Host(HostEvent),
     /// The run ends; `files` arrived, `verified` of them were compared.
     Summary {
         files: u64,
@@ -133,6 +148,8 @@ pub enum Event {
         tree: Option<TreeSummary>,
         #[serde(flatten)]
         check: Option<CheckSummary>,
+        #[serde(flatten)]
+        fleet: Option<FleetSummary>,
         verified: u64,
         seconds: f64,
         exit: u8,
@@ -193,6 +210,10 @@ impl JsonDigest {
 }
 
 impl Event {
+    pub(super) fn start(run: &[u8; 16], hosts: Option<u64>) -> Self {
+        Event::Start { v: 1, run: hex(run), time: jiff::Timestamp::now().to_string(), hosts }
+    }
+
     pub(super) fn file(report: &FileReport<'_>) -> Self {
         Event::File {
             host: report.host.to_owned(),
@@ -270,9 +291,22 @@ impl Event {
                 dry_run: summary.dry_run,
             }),
             check: None,
+            fleet: None,
             verified: summary.verified,
             seconds: seconds(summary.elapsed),
             exit,
+        }
+    }
+
+    pub(super) fn fleet_summary(summary: &Summary, fleet: FleetSummary, exit: u8) -> Self {
+        match Self::summary(summary, exit) {
+            Event::Summary {
+                files, failed, skipped, bytes, tree, check, verified, seconds, exit, ..
+            } => {
+                let fleet = Some(fleet);
+                Event::Summary { files, failed, skipped, bytes, tree, check, fleet, verified, seconds, exit }
+            }
+            other => other,
         }
     }
 
@@ -285,6 +319,7 @@ impl Event {
             bytes: 0,
             tree: None,
             check: Some(CheckSummary { equal, differ, only_local, only_remote, missing }),
+            fleet: None,
             verified: equal,
             seconds: seconds(elapsed),
             exit,
@@ -292,6 +327,10 @@ impl Event {
     }
 }
 
-fn seconds(elapsed: Duration) -> f64 {
+pub(super) fn hex(run: &[u8; 16]) -> String {
+    run.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub(super) fn seconds(elapsed: Duration) -> f64 {
     (elapsed.as_secs_f64() * 1000.0).round() / 1000.0
 }

@@ -134,7 +134,12 @@ pub(super) fn file_line(report: &FileReport<'_>) -> String {
 
 /// `ftclient: nas:a/b: not found`, of a local name `ftclient: a/b: nas: no right to create`.
 pub(super) fn error_line(report: &ErrorReport<'_>) -> String {
-    let mut line = "ftclient: ".to_owned();
+    format!("ftclient: {}", error_words(report))
+}
+
+/// The same without the name of the program.
+pub(super) fn error_words(report: &ErrorReport<'_>) -> String {
+    let mut line = String::new();
     let host = report.host.filter(|_| !report.here);
     match (host, report.path.filter(|path| !path.is_empty())) {
         (Some(host), Some(path)) if report.local => line += &format!("{}: {host}: ", Escaped::new(path)),

@@ -193,7 +193,10 @@ impl Output {
     /// with `-q`. `path` is the one for people, that of the report the remote one.
     pub fn item_failed(&self, path: &[u8], report: &ErrorReport<'_>) -> io::Result<()> {
         self.event(&Event::error(report))?;
-        let place = match report.host.filter(|_| !report.here) {
+        if let Some(scope) = &self.scope {
+            scope.record().failed(&format!("{}: {}", shown(path), report.message), report.retry_safe);
+        }
+        let place = match report.host.filter(|_| !report.here && self.scope.is_none()) {
             Some(host) => format!("{host}: "),
             None => String::new(),
         };
@@ -217,7 +220,13 @@ impl Output {
             });
         }
         if let Some(message) = report.message {
-            self.human(&format!("ftclient: {}: {message}", shown(report.text)))?;
+            let words = format!("{}: {message}", shown(report.text));
+            match &self.scope {
+                Some(scope) if report.found == Compared::Unreadable => scope.record().failed(&words, true),
+                _ => {}
+            }
+            let program = if self.scope.is_some() { "" } else { "ftclient: " };
+            self.human(&format!("{program}{words}"))?;
         }
         if options.quiet && report.found == Compared::Equal {
             return Ok(());
@@ -233,8 +242,16 @@ impl Output {
 
     /// The last words of a `check`.
     pub fn checked(&self, tallied: &Tallied, host: &str, elapsed: Duration, exit: Exit) -> io::Result<()> {
-        self.event(&Event::checked(tallied, elapsed, exit.code()))?;
+        self.tallied(tallied, elapsed, exit.code())?;
         self.info(&check_line(tallied, host))
+    }
+
+    fn tallied(&self, tallied: &Tallied, elapsed: Duration, exit: u8) -> io::Result<()> {
+        match &self.scope {
+            Some(scope) => scope.record().tallied = Some(*tallied),
+            None => self.event(&Event::checked(tallied, elapsed, exit))?,
+        }
+        Ok(())
     }
 
     /// The last words of a `check` that was cut short. No text where there is nothing to count.
@@ -245,7 +262,7 @@ impl Output {
         elapsed: Duration,
         code: u8,
     ) -> io::Result<()> {
-        self.event(&Event::checked(tallied, elapsed, code))?;
+        self.tallied(tallied, elapsed, code)?;
         if *tallied == Tallied::default() {
             return Ok(());
         }

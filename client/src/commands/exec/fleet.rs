@@ -1,0 +1,56 @@
+//! `exec` on one of many hosts.
+
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use super::input::Input;
+use super::sink::Sink;
+use super::{Context, Failed, Reader, command, conclude, local};
+use crate::cli::{ExecPlan, Input as From};
+use crate::client::{Control, Streams};
+use crate::output::{Stream, Summary};
+
+/// Runs a command, whose output is that of this host, and gives its status.
+pub(in crate::commands) async fn run(context: &Context, plan: &ExecPlan) -> Result<u8, Failed> {
+    let (begun, passed) = (Instant::now(), Arc::new(AtomicU64::new(0)));
+    let command = command(context, plan, None)?;
+    let stdin = input(context, &plan.input)?;
+    let sink = |stream| {
+        let (output, passed) = (context.output.clone(), Arc::clone(&passed));
+        Sink::new(move |bytes| {
+            passed.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            output.piece(stream, bytes)
+        })
+    };
+    let (mut stdout, mut stderr) = (sink(Stream::Stdout), sink(Stream::Stderr));
+    let mut server = context.server().await?;
+    context.output.start(server.client.run())?;
+    let streams = Streams { stdin, stdout: &mut stdout, stderr: &mut stderr };
+    let finished = server.client.exec(&command, streams, Control::default()).await;
+    if stdout.is_broken() || stderr.is_broken() {
+        return Err(std::io::Error::from(std::io::ErrorKind::BrokenPipe).into());
+    }
+    context.output.pieces_end()?;
+    let bytes = passed.load(Ordering::Relaxed);
+    let summary = Summary { bytes, elapsed: begun.elapsed(), ..Summary::default() };
+    context.output.command_summary(&summary, 0)?;
+    let code = conclude(context, &server.name, finished?);
+    server.client.close().await;
+    code
+}
+
+/// What the command is to read. Of standard input each host gets all.
+fn input(context: &Context, from: &From) -> Result<Option<Reader>, Failed> {
+    let stdin = context.member.as_ref().and_then(|member| member.stdin.as_ref());
+    let opened = match (from, stdin) {
+        (From::File(path), _) => {
+            File::open(path).map_err(|error| local(&format!("read {}", path.display()), &error))?
+        }
+        (From::Stdin, Some(file)) => file.reopen().map_err(|error| local("read standard input", &error))?,
+        _ => return Ok(None),
+    };
+    let input = Input::new(&opened).map_err(|error| local("read the input", &error))?;
+    Ok(Some(Box::new(input)))
+}

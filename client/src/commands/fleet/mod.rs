@@ -1,0 +1,171 @@
+//! One command on many hosts at once.
+//!
+//! Each host has a context of its own: its output stands behind its name, its progress is part of the whole, and
+//! what its run comes to is kept for the table. What the commands do is the same as for one host.
+
+mod hosts;
+mod place;
+mod results;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use tempfile::NamedTempFile;
+use tokio::task::{LocalSet, spawn_blocking};
+use tokio::time::{interval, timeout};
+
+use super::context::{Context, Keys};
+use super::{Failed, exec};
+use crate::address::HostSpec;
+use crate::cli::{FleetPlan, Input, LocalSource, Plan};
+use crate::exit::Exit;
+use crate::inventory::{Selected, select};
+use crate::output::{Gather, Output, State, reason};
+use crate::progress::Board;
+use hosts::Hosts;
+use results::Results;
+
+/// How often the progress of the whole is looked at.
+const LOOK: Duration = Duration::from_millis(250);
+/// Descriptors that a host under way may need: its connection, files at both sides of a copy, a receipt.
+const DESCRIPTORS: u64 = 16;
+/// Descriptors of the program itself.
+const OWN_DESCRIPTORS: u64 = 64;
+
+/// What all hosts of a run have in common.
+struct Shared {
+    plan: Plan,
+    board: Board,
+    keys: Keys,
+    gather: Option<Gather>,
+    stdin: Option<Arc<NamedTempFile>>,
+    host_deadline: Option<Duration>,
+}
+
+/// Runs a command on the chosen hosts, says what there is to say, and gives the exit code.
+pub(super) async fn run(context: Context, plan: Plan, fleet: FleetPlan) -> Result<u8, Failed> {
+    let Selected { hosts, disabled } =
+        select(&fleet.selection, &context.config, &context.paths, &context.connection).await?;
+    if !disabled.is_empty() {
+        context
+            .output
+            .info(&format!("left out, because the configuration disables them: {}", disabled.join(", ")))?;
+    }
+    let fanout = descriptors_for(fleet.fanout.min(hosts.len()), &context.output)?;
+    let stdin = if reads_stdin(&plan) { Some(Arc::new(read_stdin().await?)) } else { None };
+
+    let mut run = [0; 16];
+    getrandom::fill(&mut run)
+        .map_err(|error| Failed::new(Exit::Failure, format!("no random numbers: {error}")))?;
+    context.output.fleet_start(&run, hosts.len())?;
+    let names: Vec<String> = hosts.iter().map(HostSpec::to_string).collect();
+    let gather = fleet.gather.then(|| Gather::new(names.clone()));
+    let board = Board::new(&context.output, context.settings.progress, hosts.len());
+    let ours = matches!(plan, Plan::Exec(_)).then_some(exec::OURS);
+    let results = Results::new(&context.output, names, &disabled, fleet.retry_file.clone(), ours);
+    let (last_results, last_board, last_gather) = (results.clone(), board.clone(), gather.clone());
+    context.current.begun(move |code| {
+        last_board.finish();
+        // What cannot be said here has nobody left to be told.
+        let _ = last_results.finish(last_gather.as_ref(), State::Interrupted, |_| code);
+    });
+    let (asked_board, output) = (board.clone(), context.output.clone());
+    context.current.begin(move || {
+        let (words, event) = asked_board.report();
+        let _ = output.asked(&words, &event);
+    });
+
+    let host_deadline = fleet.host_deadline;
+    let shared = Shared {
+        plan,
+        board: board.clone(),
+        keys: Keys::default(),
+        gather: gather.clone(),
+        stdin,
+        host_deadline,
+    };
+    let steps = fleet.serial.map_or(hosts.len(), |serial| serial.step(hosts.len()));
+    let crew = Hosts { context: &context, shared: Arc::new(shared), results: results.clone(), fanout };
+    let work = crew.run(&hosts, steps, fleet.serial.is_some(), fleet.fail_fast);
+    let looking = async {
+        let mut tick = interval(LOOK);
+        loop {
+            tick.tick().await;
+            board.look();
+        }
+    };
+    let local = LocalSet::new();
+    let all = local.run_until(async {
+        tokio::select! {
+            ended = work => ended,
+            () = looking => Ok(()),
+        }
+    });
+    let ended = match context.settings.deadline {
+        Some(limit) => match timeout(limit, all).await {
+            Ok(ended) => ended,
+            Err(_) => Ok(context.output.info(&format!("the deadline of {limit:?} passed"))?),
+        },
+        None => all.await,
+    };
+    drop(local);
+    board.finish();
+    context.current.ended();
+    if ended.is_err() {
+        // Nobody reads our output any more.
+        return Ok(broken_pipe());
+    }
+    let exit = |results: &[_]| results::exit(results, fleet.max_status);
+    Ok(results.finish(gather.as_ref(), State::Deadline, exit)?)
+}
+
+fn reads_stdin(plan: &Plan) -> bool {
+    match plan {
+        Plan::Exec(exec) => exec.input == Input::Stdin,
+        Plan::Put(put) => put.sources.contains(&LocalSource::Stdin),
+        _ => false,
+    }
+}
+
+/// All of standard input, before anything begins: every host reads it at its own speed.
+async fn read_stdin() -> Result<NamedTempFile, Failed> {
+    let failed = |what: &str, error: &std::io::Error| {
+        let error = ft_protocol::Error::io(what, error);
+        Failed::new(error.status().into(), reason(&error))
+    };
+    let read = spawn_blocking(move || {
+        let mut file = NamedTempFile::new().map_err(|error| failed("keep standard input", &error))?;
+        std::io::copy(&mut std::io::stdin().lock(), &mut file)
+            .map_err(|error| failed("keep standard input", &error))?;
+        Ok(file)
+    });
+    read.await.map_err(|error| Failed::new(Exit::Failure, format!("internal error: {error}")))?
+}
+
+/// How many hosts there can be at the same time with the descriptors that this process may have.
+fn descriptors_for(fanout: usize, output: &Output) -> std::io::Result<usize> {
+    let needed = |fanout: u64| fanout.saturating_mul(DESCRIPTORS).saturating_add(OWN_DESCRIPTORS);
+    let wanted = needed(fanout as u64);
+    let limit = getrlimit(Resource::Nofile);
+    let mut current = limit.current.unwrap_or(u64::MAX);
+    if current < wanted {
+        let most = limit.maximum.unwrap_or(u64::MAX).min(wanted);
+        if setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum: limit.maximum }).is_ok() {
+            current = most;
+        }
+    }
+    if current >= wanted {
+        return Ok(fanout);
+    }
+    let fits = usize::try_from(current.saturating_sub(OWN_DESCRIPTORS) / DESCRIPTORS).unwrap_or(1).max(1);
+    output.info(&format!(
+        "{fits} hosts at a time instead of {fanout}: a process may open {current} files here (ulimit -n)"
+    ))?;
+    Ok(fits)
+}
+
+/// As of a program that SIGPIPE ended.
+fn broken_pipe() -> u8 {
+    u8::try_from(Signal::PIPE.as_raw()).unwrap_or(0).saturating_add(128)
+}

@@ -1,0 +1,163 @@
+//! What became of each host, as far as it is known: for the table, the file of failed hosts, and the exit code.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::super::context::Current;
+use crate::exit::Exit;
+use crate::files;
+use crate::output::{Gather, HostReport, Output, Record, State};
+
+/// The results of a run. Clones are the same results.
+#[derive(Clone)]
+pub(super) struct Results(Arc<Mutex<Inner>>);
+
+struct Inner {
+    output: Output,
+    hosts: Vec<Host>,
+    retry_file: Option<PathBuf>,
+    /// What our own failures are worth where the code of a host is that of a command.
+    ours: Option<u8>,
+    begun: Instant,
+    finished: bool,
+}
+
+struct Host {
+    name: String,
+    progress: Progress,
+}
+
+enum Progress {
+    Waiting,
+    Running { since: Instant, output: Output, current: Current },
+    Ended(Box<HostReport>),
+}
+
+impl Results {
+    pub(super) fn new(
+        output: &Output,
+        names: Vec<String>,
+        disabled: &[String],
+        retry_file: Option<PathBuf>,
+        ours: Option<u8>,
+    ) -> Self {
+        let begun = Instant::now();
+        let chosen = names.into_iter().map(|name| Host { name, progress: Progress::Waiting });
+        let disabled = disabled.iter().map(|name| {
+            let report = report(name, State::Disabled, Exit::Ok.code(), Record::default(), None);
+            Host { name: name.clone(), progress: Progress::Ended(Box::new(report)) }
+        });
+        let hosts = chosen.chain(disabled).collect();
+        let output = output.clone();
+        Self(Arc::new(Mutex::new(Inner { output, hosts, retry_file, ours, begun, finished: false })))
+    }
+
+    fn open(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A host begins; `output` and `current` are its own.
+    pub(super) fn began(&self, number: usize, output: &Output, current: &Current) {
+        if let Some(host) = self.open().hosts.get_mut(number) {
+            let (output, current) = (output.clone(), current.clone());
+            host.progress = Progress::Running { since: Instant::now(), output, current };
+        }
+    }
+
+    /// A host has ended.
+    pub(super) fn ended(&self, number: usize, state: State, exit: u8) {
+        let mut inner = self.open();
+        let Inner { output, hosts, finished, .. } = &mut *inner;
+        let Some(host) = hosts.get_mut(number).filter(|_| !*finished) else { return };
+        host.end(state, exit);
+        if let Progress::Ended(report) = &host.progress {
+            // What cannot be said here is found by the next line that matters.
+            let _ = output.host_ended(report);
+        }
+    }
+
+    /// The last words. What is under way ends in `state`, what waits was not started; `exit` makes the code of it all.
+    pub(super) fn finish(
+        &self,
+        gather: Option<&Gather>,
+        state: State,
+        exit: impl FnOnce(&[HostReport]) -> u8,
+    ) -> io::Result<u8> {
+        let mut inner = self.open();
+        let Inner { output, hosts, retry_file, ours, begun, finished } = &mut *inner;
+        if std::mem::replace(finished, true) {
+            return Ok(Exit::Failure.code());
+        }
+        for host in hosts.iter_mut() {
+            match &host.progress {
+                Progress::Ended(report) if report.state != State::Disabled => continue,
+                Progress::Ended(_) => {}
+                Progress::Waiting => host.end(State::NotStarted, ours.unwrap_or(Exit::Failure.code())),
+                Progress::Running { current, .. } => {
+                    let code = if state == State::Deadline { Exit::Deadline } else { Exit::Failure }.code();
+                    current.cut_short_here(code);
+                    host.end(state, ours.unwrap_or(code));
+                }
+            }
+            if let Progress::Ended(report) = &host.progress {
+                output.host_ended(report)?;
+            }
+        }
+        let reports: Vec<HostReport> = hosts.iter().filter_map(Host::report).cloned().collect();
+        if let Some(gather) = gather {
+            gather.show(output)?;
+        }
+        let mut code = exit(&reports);
+        if let Some(path) = retry_file {
+            let failed = reports.iter().filter(|report| !matches!(report.state, State::Ok | State::Disabled));
+            let text: String = failed.map(|report| format!("{}\n", report.host)).collect();
+            if let Err(error) = files::replace(path, 0o644, text.as_bytes()) {
+                let message = format!("cannot write {}: {}", path.display(), crate::output::reason(&error));
+                super::super::Failed::new(Exit::Failure, message).report(output, None, None);
+                code = code.max(Exit::Failure.code());
+            }
+        }
+        output.fleet_ended(&reports, begun.elapsed(), code)?;
+        Ok(code)
+    }
+}
+
+impl Host {
+    fn end(&mut self, state: State, exit: u8) {
+        let (record, since) = match &self.progress {
+            Progress::Running { since, output, .. } => (output.record(), Some(*since)),
+            Progress::Waiting | Progress::Ended(_) => {
+                (Record { retry_safe: true, ..Record::default() }, None)
+            }
+        };
+        self.progress = Progress::Ended(Box::new(report(&self.name, state, exit, record, since)));
+    }
+
+    fn report(&self) -> Option<&HostReport> {
+        match &self.progress {
+            Progress::Ended(report) => Some(report),
+            Progress::Waiting | Progress::Running { .. } => None,
+        }
+    }
+}
+
+fn report(name: &str, state: State, exit: u8, record: Record, since: Option<Instant>) -> HostReport {
+    let elapsed = since.map(|since| since.elapsed()).unwrap_or_default();
+    HostReport { host: name.to_owned(), state, exit, record, elapsed }
+}
+
+/// 0 where all that was asked for was done on every host, otherwise 3, or the largest code of all hosts.
+pub(super) fn exit(reports: &[HostReport], max_status: bool) -> u8 {
+    let codes =
+        reports.iter().filter(|report| report.state != State::Disabled).map(|report| match report.state {
+            State::Ok => Exit::Ok.code(),
+            _ => report.exit.max(Exit::Failure.code()),
+        });
+    match codes.max().unwrap_or(0) {
+        0 => Exit::Ok.code(),
+        largest if max_status => largest,
+        _ => Exit::Partial.code(),
+    }
+}
