@@ -189,7 +189,9 @@ impl<'a> Plan<'a> {
 
     fn host(&mut self, section: &Section, defaults: Option<&Section>) -> Result<ImportedHost, String> {
         let name = section.name.as_str();
-        address::check_host(name).map_err(|error| error.to_string())?;
+        address::check_host(name).map_err(|_| {
+            "the name of a host has letters, digits, '.', '-' and '_', and not dots alone".to_owned()
+        })?;
         let exists = self.config.hosts.contains_key(name);
         // Also one that is left as it is may be in groups.
         self.known.insert(name.to_lowercase(), name.to_owned());
