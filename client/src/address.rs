@@ -42,7 +42,7 @@ impl FromStr for HostSpec {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         if text.contains(',') {
-            return Err(AddressError("one host at a time: run the command once for each host".into()));
+            return Err(AddressError("one host at a time; lists of hosts are for -H and -x".into()));
         }
         let (user, rest) = split_user(text);
         let (host, port) = match rest.strip_prefix('[') {
@@ -269,7 +269,7 @@ fn decode(text: &[u8]) -> Result<(Vec<u8>, Vec<u8>), AddressError> {
 }
 
 /// Splits `user@rest` at the last `@`, as ssh does.
-fn split_user(text: &str) -> (Option<&str>, &str) {
+pub(crate) fn split_user(text: &str) -> (Option<&str>, &str) {
     text.rsplit_once('@').map_or((None, text), |(user, rest)| (Some(user), rest))
 }
 
@@ -292,6 +292,8 @@ pub fn check_host(host: &str) -> Result<(), AddressError> {
         "" => "it is empty",
         _ if host.len() > MAX_HOST => "it is longer than 253 bytes",
         _ if host.starts_with('-') => "it starts with '-'",
+        // They would be directories: what 'get' fetches of a host goes to DIR/HOST.
+        _ if host.bytes().all(|b| b == b'.') => "it is nothing but dots",
         _ if v6(host).is_err() && !host.chars().all(plain) => {
             "a host has letters, digits, '.', '-' and '_' (a local or remote name with a colon is written ./a:b)"
         }
@@ -314,7 +316,7 @@ fn v6(text: &str) -> Result<String, AddressError> {
     }
 }
 
-fn parse_port(whole: &str, port: &str) -> Result<u16, AddressError> {
+pub(crate) fn parse_port(whole: &str, port: &str) -> Result<u16, AddressError> {
     match port.parse() {
         Ok(number) if number > 0 && port.bytes().all(|b| b.is_ascii_digit()) => Ok(number),
         _ => Err(bad(&Escaped::from(whole), "the port is a number from 1 to 65535")),

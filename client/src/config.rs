@@ -15,6 +15,13 @@
 //! user = "anna"
 //! identity = "~/.ssh/id_nas"
 //! fingerprint = "SHA256:…"
+//! root = "backups"
+//! tags = ["cellar"]
+//! enabled = true
+//!
+//! [groups.storage]
+//! hosts = ["nas", "disk[01-12]"]
+//! groups = ["mirrors"]
 //! ```
 
 use std::collections::BTreeMap;
@@ -23,11 +30,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy;
+use ft_protocol::RemotePath;
 use ft_protocol::auth::Fingerprint;
 use serde::Deserialize;
+use toml::Spanned;
 
 use crate::address::{self, HostSpec};
 use crate::cli::values::{DigestChoice, Limit, ProgressWhen, Rate};
+use crate::inventory::groups::{self, GroupEntry};
 use crate::output::reason;
 
 /// Where the client keeps its own files.
@@ -95,18 +105,32 @@ pub enum ConfigError {
 }
 
 /// The parsed file; all empty where there is none.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Config {
     /// Host for operands without one.
-    #[serde(default, deserialize_with = "checked_host")]
     pub default_host: Option<String>,
     /// Defaults of options.
-    #[serde(default)]
     pub defaults: Defaults,
     /// Hosts by name.
-    #[serde(default)]
     pub hosts: BTreeMap<String, HostEntry>,
+    /// The hosts of each group: in the order of the file, those of its groups after its own, each once.
+    pub groups: BTreeMap<String, Vec<String>>,
+    /// Names of the hosts in the order of the file.
+    order: Vec<String>,
+}
+
+/// The file as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default, deserialize_with = "checked_host")]
+    default_host: Option<String>,
+    #[serde(default)]
+    defaults: Defaults,
+    #[serde(default)]
+    hosts: BTreeMap<Spanned<String>, HostEntry>,
+    #[serde(default)]
+    groups: BTreeMap<Spanned<String>, GroupEntry>,
 }
 
 /// `[defaults]`.
@@ -146,9 +170,27 @@ pub struct HostEntry {
     /// Fingerprint of the server's key.
     #[serde(default, deserialize_with = "checked_fingerprint")]
     pub fingerprint: Option<String>,
+    /// Where the host's paths begin: a directory beneath the account's root.
+    #[serde(default, deserialize_with = "checked_root")]
+    pub root: Option<RemotePath>,
+    /// Words to select the host by.
+    #[serde(default, deserialize_with = "checked_tags")]
+    pub tags: Option<Vec<String>>,
+    /// Whether selections take it; they do where this says nothing.
+    pub enabled: Option<bool>,
 }
 
 impl HostEntry {
+    /// Words to select the host by.
+    pub fn tags(&self) -> &[String] {
+        self.tags.as_deref().unwrap_or_default()
+    }
+
+    /// Whether selections take it.
+    pub fn is_enabled(&self) -> bool {
+        self.enabled.unwrap_or(true)
+    }
+
     /// The fingerprint, parsed.
     pub fn fingerprint(&self) -> Option<Fingerprint> {
         self.fingerprint.as_ref().and_then(|text| text.parse().ok())
@@ -178,23 +220,65 @@ impl Config {
             let line = text.get(..at).unwrap_or_default().matches('\n').count() + 1;
             ConfigError::Syntax { path: path.to_owned(), line, what }
         };
-        let config: Self = toml::from_str(text).map_err(|error| {
+        let file: File = toml::from_str(text).map_err(|error| {
             syntax(error.span().map_or(0, |span| span.start), error.message().replace('\n', " "))
         })?;
-        for name in config.hosts.keys() {
-            let header = text.split_inclusive('\n').scan(0, |at, line| {
-                let start = *at;
-                *at += line.len();
-                Some((start, line))
-            });
-            let at = header
-                .filter(|(_, line)| line.trim_start().starts_with("[hosts"))
-                .find(|(_, line)| line.contains(name.as_str()));
-            address::check_host(name)
-                .map_err(|error| syntax(at.map_or(0, |(start, _)| start), error.to_string()))?;
+        for name in file.hosts.keys() {
+            address::check_host(name.as_ref())
+                .map_err(|error| syntax(name.span().start, error.to_string()))?;
         }
-        Ok(config)
+        let names = file.hosts.keys().map(|name| name.as_ref().as_str());
+        let is_host = |name: &str| file.hosts.contains_key(&Spanned::new(0..0, name.to_owned()));
+        let groups = groups::resolve(&file.groups, is_host, names).map_err(|(at, what)| syntax(at, what))?;
+        let mut order: Vec<&Spanned<String>> = file.hosts.keys().collect();
+        order.sort_by_key(|name| name.span().start);
+        let order = order.into_iter().map(|name| name.as_ref().clone()).collect();
+        let hosts = file.hosts.into_iter().map(|(name, entry)| (name.into_inner(), entry)).collect();
+        let File { default_host, defaults, .. } = file;
+        Ok(Self { default_host, defaults, hosts, groups, order })
     }
+
+    /// Names of the hosts in the order of the file.
+    pub fn names(&self) -> impl Iterator<Item = &str> + Clone {
+        self.order.iter().map(String::as_str)
+    }
+
+    /// Names of the groups that a host is in.
+    pub fn groups_of(&self, host: &str) -> impl Iterator<Item = &str> {
+        let is_in = move |members: &[String]| members.iter().any(|member| member == host);
+        self.groups.iter().filter(move |(_, members)| is_in(members)).map(|(name, _)| name.as_str())
+    }
+}
+
+/// Checks a tag: neither empty nor long, and nothing that a list could be split at.
+pub(crate) fn check_tag(tag: &str) -> Result<(), String> {
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
+    match tag.is_empty() || tag.len() > 64 || !tag.chars().all(plain) {
+        true => Err(format!("bad tag '{tag}': a tag has 1 to 64 letters, digits, '.', '-' and '_'")),
+        false => Ok(()),
+    }
+}
+
+/// Parses the root of a host: a directory beneath that of the account.
+pub(crate) fn parse_root(text: &str) -> Result<RemotePath, String> {
+    let bad = |what: &str| Err(format!("bad root '{}': {what}", ft_protocol::display::Escaped::from(text)));
+    match RemotePath::from_typed(text.as_bytes()) {
+        _ if text.split('/').any(|part| part == "..") => bad("'..' is not allowed"),
+        _ if text.starts_with('/') => bad("it begins at the account's root, so without a '/'"),
+        Err(error) => bad(&error.to_string()),
+        Ok(path) => Ok(path),
+    }
+}
+
+fn checked_root<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<RemotePath>, D::Error> {
+    let text = String::deserialize(from)?;
+    parse_root(&text).map(Some).map_err(serde::de::Error::custom)
+}
+
+fn checked_tags<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Vec<String>>, D::Error> {
+    let tags = Vec::<String>::deserialize(from)?;
+    tags.iter().try_for_each(|tag| check_tag(tag)).map_err(serde::de::Error::custom)?;
+    Ok(Some(tags))
 }
 
 fn checked_host<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
@@ -262,9 +346,62 @@ mod tests {
             ("# c\ndefault_host = '-x'", 2),
             ("# c\n[hosts.'a b']", 2),
             ("[hosts.nas", 1),
+            ("[hosts.'..']", 1),
+            ("[hosts]\na = {}\n'b c' = {}", 3),
+            ("[hosts.nas]\nroot = '/a'", 2),
+            ("[hosts.nas]\nroot = 'a/../b'", 2),
+            ("[hosts.nas]\ntags = ['a',\n 'b c']", 2),
+            ("[hosts.nas]\nenabled = 'yes'", 2),
         ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.starts_with(&format!("c.toml:{line}: ")), "{text:?}: {error}");
+            assert_eq!(error.lines().count(), 1, "{error}");
+        }
+    }
+
+    #[test]
+    fn groups_hold_hosts_patterns_and_other_groups_in_the_order_written() {
+        let config = parse(
+            "[groups.all-web]\nhosts = ['db1']\ngroups = ['web', 'edge']\n[groups.edge]\nhosts = ['web[2-3]']\n\
+             [groups.web]\nhosts = ['web[1-2]']\n[groups.none]\n\
+             [hosts.web3]\n[hosts.web1]\nroot = 'a/b'\ntags = ['x']\nenabled = false\n[hosts.web2]\n[hosts.db1]\n",
+        )
+        .unwrap();
+        assert_eq!(config.groups["all-web"], ["db1", "web1", "web2", "web3"]);
+        assert_eq!(config.groups["none"], [] as [&str; 0]);
+        assert_eq!(config.names().collect::<Vec<_>>(), ["web3", "web1", "web2", "db1"]);
+        assert_eq!(config.groups_of("web2").collect::<Vec<_>>(), ["all-web", "edge", "web"]);
+        let entry = &config.hosts["web1"];
+        assert_eq!((entry.root.as_ref().unwrap().to_string().as_str(), entry.is_enabled()), ("a/b", false));
+        assert!(entry.tags() == ["x"] && config.hosts["web2"].is_enabled());
+    }
+
+    #[test]
+    fn groups_that_make_no_sense_are_errors_at_the_very_word() {
+        let hosts = "[hosts.web1]\n[hosts.web2]\n";
+        for (text, line, says) in [
+            ("[groups.a]\nhosts = [\n'web1',\n'wbe2']", 6, "there is no host 'wbe2'; did you mean 'web2'?"),
+            ("[groups.a]\nhosts = ['web[1-3]']", 4, "there is no host 'web3'; did you mean"),
+            ("[groups.a]\nhosts = ['web[']", 4, "a '[' without its ']'"),
+            ("[groups.a]\nhosts = ['']", 4, "a host is missing"),
+            ("[groups.a]\nhosts = ['anna@web1']", 4, "user and port"),
+            ("[groups.a]\nhosts = ['@f']", 4, "no files"),
+            ("[groups.web]\n[groups.a]\ngroups = [\n'wbe']", 6, "no group 'wbe'; did you mean 'web'?"),
+            ("[groups.all]\nhosts = ['web1']", 3, "every host"),
+            ("[groups.'a b']", 3, "bad name of a group 'a b'"),
+            ("[groups.a]\nhots = []", 4, "unknown field"),
+            ("[groups.a]\ngroups = ['a']", 4, "in a circle: a → a"),
+            (
+                "[groups.a]\ngroups = ['b']\n[groups.b]\ngroups = ['c']\n[groups.c]\ngroups = ['d',\n'b']\n[groups.d]",
+                9,
+                "in a circle: b → c → b",
+            ),
+        ] {
+            let error = parse(&format!("{hosts}{text}")).unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("c.toml:{line}: ")) && error.contains(says),
+                "{text:?}: {error}"
+            );
             assert_eq!(error.lines().count(), 1, "{error}");
         }
     }

@@ -16,6 +16,7 @@ mod key_file;
 mod password;
 
 pub use key_file::load_or_make_client_key;
+pub(crate) use password::MAX_PASSWORD;
 pub use password::{PasswordSource, ask_on_terminal};
 
 /// Most candidates of one run: the server allows one attempt a connection, and three connections are made.
@@ -140,7 +141,7 @@ pub struct Candidates {
 impl Candidates {
     /// Collects in this order: keys the user named, the key made by `join`, one of the agent,
     /// `~/.ssh/id_ed25519`, the supplied password, and on a terminal a prompt. Only what exists is listed, but
-    /// a key that the user named and that cannot be used is an error.
+    /// a key or a password file that the user named and that cannot be used is an error.
     ///
     /// A supplied password always keeps a place among the three. `agent` is `SSH_AUTH_SOCK`.
     pub fn collect(
@@ -163,6 +164,7 @@ impl Candidates {
         }
         match &endpoint.password {
             Some(password) => {
+                password.check()?;
                 found.list.truncate(MAX_CANDIDATES - 1);
                 found.list.push(Candidate::Password(password.clone()));
             }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use ft_protocol::RemotePath;
 use ft_protocol::auth::Fingerprint;
 
 use crate::address::{self, DEFAULT_PORT, HostSpec};
@@ -31,6 +32,8 @@ pub struct Endpoint {
     pub fingerprint: Option<Fingerprint>,
     /// Program and arguments to speak through instead of TCP and TLS.
     pub via: Option<Vec<String>>,
+    /// Where the host's paths begin, beneath the account's root.
+    pub root: RemotePath,
 }
 
 impl fmt::Display for Endpoint {
@@ -49,15 +52,31 @@ impl Endpoint {
         config: &Config,
         paths: &Paths,
     ) -> Result<Self, ConfigError> {
-        let via = options.via.as_deref().map(words::split).transpose().map_err(invalid("--via"))?;
         let spec = match host.or(options.hosts.as_ref().and_then(HostList::single)) {
             Some(spec) => spec.clone(),
             None => match &config.default_host {
                 Some(name) => name.parse().map_err(invalid("default_host"))?,
-                None if via.is_some() => HostSpec { user: None, host: "via".into(), port: None },
+                None if options.via.is_some() => HostSpec { user: None, host: "via".into(), port: None },
                 None => return Err(ConfigError::NoHost(paths.config.clone())),
             },
         };
+        if config.hosts.get(&spec.host).is_some_and(|entry| !entry.is_enabled()) {
+            let (host, path) = (&spec.host, paths.config.display());
+            return Err(ConfigError::Invalid(format!(
+                "the host '{host}' is disabled in {path}; enable it with: ftclient hosts add {host} --enabled"
+            )));
+        }
+        Self::at(spec, options, config, paths)
+    }
+
+    /// Resolves this very host, whether it is enabled or not.
+    pub fn at(
+        spec: HostSpec,
+        options: &ConnectionArgs,
+        config: &Config,
+        paths: &Paths,
+    ) -> Result<Self, ConfigError> {
+        let via = options.via.as_deref().map(words::split).transpose().map_err(invalid("--via"))?;
         let entry = config.hosts.get(&spec.host).cloned().unwrap_or_default();
         let address = entry.spec(&spec.host)?;
         let port = spec.port.or(options.port).or(address.port).or(entry.port);
@@ -85,6 +104,7 @@ impl Endpoint {
             password: options.password().or(entry_password),
             fingerprint: options.fingerprint.or_else(|| entry.fingerprint()),
             via,
+            root: entry.root.clone().unwrap_or_else(RemotePath::root),
             // With the port, so that the advice 'ftclient trust NAME' means this very server.
             name: HostSpec { user: None, port: spec.port.or(options.port), ..spec }.to_string(),
         })
@@ -191,6 +211,17 @@ mod tests {
         assert!(endpoint.login_user().unwrap_err().to_string().contains("-l USER"));
         endpoint.user = Some("-x".into());
         assert!(endpoint.login_user().unwrap_err().to_string().contains("-l: bad user name"));
+    }
+
+    #[test]
+    fn a_disabled_host_is_refused_with_the_way_out_and_a_root_is_taken_along() {
+        let config = "[hosts.nas]\nroot = 'a/b'\n[hosts.old]\nenabled = false\n";
+        let options = ConnectionArgs { user: Some("eve".into()), ..Default::default() };
+        assert_eq!(resolve(Some("nas"), &options, config).unwrap().root.to_string(), "a/b");
+        assert!(resolve(Some("other"), &options, config).unwrap().root.is_root());
+        let error = resolve(Some("old"), &options, config).unwrap_err().to_string();
+        assert!(error.contains("disabled in /c/config.toml"), "{error}");
+        assert!(error.ends_with("ftclient hosts add old --enabled"), "{error}");
     }
 
     #[test]

@@ -148,7 +148,7 @@ pub(super) async fn dial(
 
 /// What getaddrinfo(3) says of names that do not exist (EAI_NONAME, EAI_NODATA). std gives its words alone, in the
 /// language C.
-fn has_no_address(error: &io::Error) -> bool {
+pub(crate) fn has_no_address(error: &io::Error) -> bool {
     let text = error.to_string();
     text.contains("Name or service not known") || text.contains("No address associated with hostname")
 }

@@ -30,6 +30,7 @@ use ft_protocol::transfer::Meter;
 use ssh_key::PrivateKey;
 
 pub use check::CheckOptions;
+pub(crate) use dial::has_no_address;
 pub use dial::{Address, Pinned, Trust, Trusted};
 pub use error::ClientError;
 pub use exec::{Command, Control, Ended, Finished, OnStarted, Program, Size, Streams, Terminal};

@@ -206,6 +206,7 @@ impl Context {
     /// The same for this host; without one `-H`, the environment and the configuration are asked.
     pub(super) async fn server_at(&self, host: Option<&HostSpec>) -> Result<Server, Failed> {
         let endpoint = Endpoint::resolve(host, &self.connection, &self.config, &self.paths)?;
+        crate::inventory::check_name(&endpoint, &self.config, &self.paths.config).await?;
         let client = self.client(&endpoint).await?;
         Ok(Server { name: endpoint.name, user: endpoint.user, client })
     }

@@ -1,6 +1,6 @@
 //! Private key files in OpenSSH's format.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -76,17 +76,23 @@ pub(super) fn read_private(path: &Path) -> Result<Zeroizing<String>, CredentialE
     let shown = path.display();
     let failed = |error: io::Error| CredentialError(format!("{shown}: {}", reason(&error)));
     let file = File::open(path).map_err(failed)?;
-    let mode = file.metadata().map_err(failed)?.mode();
-    if mode & 0o077 != 0 {
-        return Err(CredentialError(format!(
-            "{shown} may be read by others (mode {:04o}), so it is not used; run: chmod 600 {shown}",
-            mode & 0o7777
-        )));
-    }
+    check_private(path, &file.metadata().map_err(failed)?)?;
     let mut text = Zeroizing::new(String::new());
     let read = file.take(MAX_FILE).read_to_string(&mut text).map_err(failed)?;
     if read as u64 == MAX_FILE {
         return Err(CredentialError(format!("{shown} is too long to be a key or a password")));
     }
     Ok(text)
+}
+
+/// Refuses a file with a secret that group or others may read.
+pub(super) fn check_private(path: &Path, found: &Metadata) -> Result<(), CredentialError> {
+    let (shown, mode) = (path.display(), found.mode());
+    match mode & 0o077 {
+        0 => Ok(()),
+        _ => Err(CredentialError(format!(
+            "{shown} may be read by others (mode {:04o}), so it is not used; run: chmod 600 {shown}",
+            mode & 0o7777
+        ))),
+    }
 }

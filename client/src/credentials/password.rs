@@ -7,12 +7,12 @@ use std::process::{Command, Stdio};
 use zeroize::Zeroizing;
 
 use super::CredentialError;
-use super::key_file::read_private;
+use super::key_file::{check_private, read_private};
 use crate::output::reason;
 use crate::words;
 
 /// Longest password that a server takes, in bytes.
-const MAX_PASSWORD: usize = 1024;
+pub(crate) const MAX_PASSWORD: usize = 1024;
 
 /// A place that a password is read from, when it is needed and not before.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,20 @@ impl fmt::Display for PasswordSource {
 }
 
 impl PasswordSource {
+    /// Refuses a file that is missing or that others may read, before anybody is connected to. Other places are asked
+    /// when the password is needed.
+    pub(super) fn check(&self) -> Result<(), CredentialError> {
+        match self {
+            // Not opened: a pipe would be emptied, or waited for.
+            PasswordSource::File(path) => {
+                let found = path.metadata();
+                let failed = |error| CredentialError(format!("{}: {}", path.display(), reason(&error)));
+                check_private(path, &found.map_err(failed)?)
+            }
+            PasswordSource::Command(_) | PasswordSource::Prompt(_) => Ok(()),
+        }
+    }
+
     /// Obtains the password. Blocks: on the terminal, or while the command runs.
     pub fn read(&self) -> Result<Zeroizing<String>, CredentialError> {
         let text = match self {

@@ -56,6 +56,7 @@ fn endpoint(identities: &[PathBuf], password: Option<PasswordSource>) -> Endpoin
         password,
         fingerprint: None,
         via: None,
+        root: ft_protocol::RemotePath::root(),
     }
 }
 
@@ -74,7 +75,7 @@ fn candidates_come_in_the_documented_order() {
     home.make_key(".ssh/id_ed25519");
     let all = home.collect(std::slice::from_ref(&named), None, true);
     assert_eq!(shown(&all, &home), ["key named", "key c/id_ed25519", "key .ssh/id_ed25519"]);
-    let password = PasswordSource::File("pw".into());
+    let password = PasswordSource::File(home.secret("pw", "x", 0o600));
     let with_password = home.collect(&[named], Some(password), true);
     assert_eq!(shown(&with_password, &home), ["key named", "key c/id_ed25519", "password of pw"]);
 }
@@ -106,6 +107,23 @@ fn a_named_key_that_cannot_be_used_is_an_error_and_others_are_noted() {
     let found = home.collect(&[], None, false);
     assert!(found.list.is_empty());
     assert!(found.notes[0].contains("chmod 600"), "{:?}", found.notes);
+}
+
+#[test]
+fn a_password_file_that_is_missing_or_open_to_others_is_refused_before_the_login() {
+    let home = home();
+    let collect = |path: PathBuf| {
+        Candidates::collect(&endpoint(&[], Some(PasswordSource::File(path))), &home.paths, None, false)
+    };
+    assert!(collect(home.secret("good", "secret", 0o600)).is_ok());
+    for mode in [0o640, 0o604, 0o620] {
+        let path = home.secret("open", "secret", mode);
+        let error = collect(path.clone()).unwrap_err().to_string();
+        assert!(error.contains(&format!("chmod 600 {}", path.display())), "{error}");
+    }
+    let missing = home.at("missing");
+    let error = collect(missing.clone()).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("{}: ", missing.display())), "{error}");
 }
 
 #[test]

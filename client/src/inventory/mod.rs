@@ -1,51 +1,30 @@
-//! Replaced at merge.
-#![allow(missing_docs)]
-use crate::address::{AddressError, HostSpec};
-use crate::config::{Config, ConfigError};
-use std::fmt;
-use std::path::Path;
-use std::str::FromStr;
+//! Many hosts: how they are written, grouped and selected.
+//!
+//! # Layout
+//! - [`pattern`]: `web[01-20]`, and [`fold`], the way back
+//! - [`list`]: what `-H` and `-x` take
+//! - [`groups`]: `[groups.NAME]` of the configuration
+//! - [`select`]: which hosts a command line means
+//! - [`lookup`]: whether a name that the configuration does not know is one of DNS
+//! - [`nearest`]: what somebody who mistyped a name may have meant
+//! - [`ini`] and [`import`]: the older form of an inventory
 
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct HostList(Vec<HostSpec>, bool);
-impl FromStr for HostList {
-    type Err = AddressError;
-    fn from_str(text: &str) -> Result<Self, AddressError> {
-        let words = text.split(',').filter(|w| !w.is_empty()).map(str::parse).collect::<Result<_, _>>()?;
-        Ok(Self(words, text.contains(',')))
-    }
-}
-impl fmt::Display for HostList {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words: Vec<String> = self.0.iter().map(ToString::to_string).collect();
-        f.write_str(&words.join(","))
-    }
-}
-impl HostList {
-    pub fn single(&self) -> Option<&HostSpec> {
-        if self.1 { None } else { self.0.first() }
-    }
-}
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Selection {
-    pub hosts: Option<HostList>,
-    pub groups: Vec<String>,
-    pub exclude: Option<HostList>,
-    pub tags: Vec<String>,
-}
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Selected {
-    pub hosts: Vec<HostSpec>,
-    pub disabled: Vec<String>,
-}
-impl Selection {
-    pub fn is_fleet(&self) -> bool {
-        !self.groups.is_empty() || !self.tags.is_empty() || self.hosts.as_ref().is_some_and(|h| h.1)
-    }
-}
-pub fn select(selection: &Selection, _: &Config, _: &Path) -> Result<Selected, ConfigError> {
-    Ok(Selected { hosts: selection.hosts.clone().unwrap_or_default().0, disabled: vec![] })
-}
-pub fn fold(names: &[String]) -> String {
-    names.join(",")
-}
+mod fold;
+pub(crate) mod groups;
+pub(crate) mod import;
+mod ini;
+mod list;
+mod lookup;
+mod nearest;
+mod pattern;
+mod select;
+
+pub use fold::fold;
+pub(crate) use fold::folded;
+pub use list::{HostList, Term};
+pub use lookup::check_name;
+pub(crate) use nearest::did_you_mean;
+pub use nearest::{nearest, nearest_hosts};
+pub use pattern::{HostPattern, MAX_HOSTS};
+pub(crate) use select::chosen;
+pub use select::{Selected, Selection, select};

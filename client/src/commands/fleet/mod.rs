@@ -45,7 +45,8 @@ struct Shared {
 
 /// Runs a command on the chosen hosts, says what there is to say, and gives the exit code.
 pub(super) async fn run(context: Context, plan: Plan, fleet: FleetPlan) -> Result<u8, Failed> {
-    let Selected { hosts, disabled } = choose(&context, &fleet).await?;
+    let Selected { hosts, disabled } =
+        select(&fleet.selection, &context.config, &context.paths, &context.connection).await?;
     if !disabled.is_empty() {
         context
             .output
@@ -117,14 +118,6 @@ pub(super) async fn run(context: Context, plan: Plan, fleet: FleetPlan) -> Resul
     }
     let exit = |results: &[_]| results::exit(results, fleet.max_status);
     Ok(results.finish(gather.as_ref(), State::Deadline, exit)?)
-}
-
-async fn choose(context: &Context, fleet: &FleetPlan) -> Result<Selected, Failed> {
-    let (selection, config, path) =
-        (fleet.selection.clone(), Arc::clone(&context.config), context.paths.config.clone());
-    // Names may have to be looked up, and files to be read.
-    let selected = spawn_blocking(move || select(&selection, &config, &path)).await;
-    Ok(selected.map_err(|error| Failed::new(Exit::Failure, format!("internal error: {error}")))??)
 }
 
 fn reads_stdin(plan: &Plan) -> bool {
