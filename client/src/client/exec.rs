@@ -21,8 +21,9 @@ use tokio::io::{AsyncRead, AsyncWrite, Empty};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::session::Phase;
-use super::{Client, Repeat, Result};
+use super::repeat::{Operation, Repeat};
+use super::session::{Phase, Session};
+use super::{Client, Result};
 
 /// What is to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,17 +167,36 @@ impl Client {
         mut control: Control,
     ) -> Result<Finished>
     where
-        I: AsyncRead + Unpin,
-        O: AsyncWrite + Unpin,
-        E: AsyncWrite + Unpin,
+        I: AsyncRead + Unpin + Send,
+        O: AsyncWrite + Unpin + Send,
+        E: AsyncWrite + Unpin + Send,
     {
-        let request = request(command, streams.stdin.is_some())?;
+        let cwd = self.builder.origin.outward(&command.cwd)?;
+        let request = request(command, &cwd, streams.stdin.is_some())?;
         let limits = run::Limits { start: self.builder.timeout, silence: command.timeout };
         let hang_up = HangUp(self);
-        let finished = hang_up.0.repeat(Repeat::Command, None, async |session, _| {
-            run::run(session, request.clone(), limits, &mut streams, &mut control).await
-        });
-        finished.await
+        let execution = Execution { request, limits, streams: &mut streams, control: &mut control };
+        hang_up.0.repeat(Repeat::Command, None, execution).await
+    }
+}
+
+struct Execution<'a, I, O, E> {
+    request: Exec,
+    limits: run::Limits,
+    streams: &'a mut Streams<I, O, E>,
+    control: &'a mut Control,
+}
+
+impl<I, O, E> Operation for Execution<'_, I, O, E>
+where
+    I: AsyncRead + Unpin + Send,
+    O: AsyncWrite + Unpin + Send,
+    E: AsyncWrite + Unpin + Send,
+{
+    type Done = Finished;
+
+    async fn attempt(&mut self, session: &mut Session, _: u32) -> ft_protocol::Result<Finished> {
+        run::run(session, self.request.clone(), self.limits, self.streams, self.control).await
     }
 }
 
@@ -189,8 +209,8 @@ impl Drop for HangUp<'_> {
     }
 }
 
-/// The request for a command. Errors: it cannot be sent.
-fn request(command: &Command, stdin: bool) -> ft_protocol::Result<Exec> {
+/// The request for a command in this directory of the account. Errors: it cannot be sent.
+fn request(command: &Command, cwd: &RemotePath, stdin: bool) -> ft_protocol::Result<Exec> {
     let invalid = |message: &str| Error::local(Status::Invalid, message);
     let (argv, shell) = match &command.program {
         Program::Argv(argv) if argv.is_empty() => return Err(invalid("there is no program to run")),
@@ -210,7 +230,7 @@ fn request(command: &Command, stdin: bool) -> ft_protocol::Result<Exec> {
         // Whoever may have a terminal may type on it.
         stdin: stdin && terminal.is_none(),
         env: join(variables.collect::<ft_protocol::Result<Vec<_>>>()?)?,
-        cwd: command.cwd.as_bytes().to_vec(),
+        cwd: cwd.as_bytes().to_vec(),
         tty: terminal.is_some(),
         term: terminal.map(|terminal| terminal.term.as_bytes().to_vec()).unwrap_or_default(),
         rows: terminal.map_or(0, |terminal| terminal.size.rows.into()),

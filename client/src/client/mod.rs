@@ -10,15 +10,20 @@ mod error;
 mod exec;
 mod files;
 mod idle;
+mod local;
 mod login;
 mod operations;
+mod origin;
 mod place;
+mod repeat;
 mod session;
 mod trees;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ft_protocol::RemotePath;
 use ft_protocol::auth::{Fingerprint, Rights};
 use ft_protocol::digest::Algorithm;
 use ft_protocol::transfer::Meter;
@@ -29,13 +34,15 @@ pub(crate) use dial::has_no_address;
 pub use dial::{Address, Pinned, Trust, Trusted};
 pub use error::ClientError;
 pub use exec::{Command, Control, Ended, Finished, OnStarted, Program, Size, Streams, Terminal};
-pub use files::{Fetched, LocalFile, PutTarget, Stored};
+pub use files::{Fetched, PutTarget, Stored};
+pub use local::LocalFile;
 pub use login::{Credential, Login};
 pub use operations::{DirEntry, EntryType, Summed};
 pub use trees::TreeOptions;
 
-use crate::retry::Backoff;
-use session::{Phase, Session};
+use origin::Origin;
+use repeat::{Operation, Repeat};
+use session::Session;
 
 /// Result of everything a [`Client`] does.
 pub type Result<T, E = ClientError> = std::result::Result<T, E>;
@@ -73,12 +80,25 @@ impl Default for TransferOptions {
 /// Called before each new attempt: its number from 1, the pause before it, and why it is needed.
 pub type OnRetry = Box<dyn FnMut(u32, Duration, &ClientError) + Send>;
 
-/// What a [`Client`] is made of.
-pub struct Builder {
+/// Who logs in, and where.
+struct Account {
     address: Address,
     user: String,
     login: Login,
     trust: Arc<dyn Trust>,
+}
+
+/// Tells it from the accounts of other servers.
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.user, self.address)
+    }
+}
+
+/// What a [`Client`] is made of.
+pub struct Builder {
+    account: Account,
+    origin: Origin,
     retries: u32,
     timeout: Option<Duration>,
     on_retry: OnRetry,
@@ -87,7 +107,7 @@ pub struct Builder {
 impl Builder {
     /// The account to log in to. Default: none, which no server accepts.
     pub fn user(mut self, user: impl Into<String>) -> Self {
-        self.user = user.into();
+        self.account.user = user.into();
         self
     }
 
@@ -98,7 +118,7 @@ impl Builder {
 
     /// Logs in with what is given here.
     pub fn login(mut self, login: Login) -> Self {
-        self.login = login;
+        self.account.login = login;
         self
     }
 
@@ -109,7 +129,17 @@ impl Builder {
 
     /// Lets this decide about the key that the server presents.
     pub fn trust(mut self, trust: Arc<dyn Trust>) -> Self {
-        self.trust = trust;
+        self.account.trust = trust;
+        self
+    }
+
+    /// Paths begin in this directory of the account: whatever is asked for is beneath it, and commands run there.
+    /// Where it does not exist, what makes missing directories makes it too. Default: the account's own root.
+    ///
+    /// It is no border for what the account may do: links beneath it may lead to any place in the account, and
+    /// commands go where they like. The server's own words about a failure name paths as the account has them.
+    pub fn root(mut self, root: RemotePath) -> Self {
+        self.origin = Origin::new(root);
         self
     }
 
@@ -149,6 +179,9 @@ impl Builder {
 
 /// One account on one server.
 ///
+/// The futures of all its methods are [`Send`], so that a program can spawn them on a runtime of many threads; that of
+/// [`Client::idle`] where what it waits for is.
+///
 /// ```
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// # let server = ft_tests::server::TestServer::start().await;
@@ -185,11 +218,15 @@ impl Client {
 
     /// Begins a client for this server.
     pub fn builder_for(address: Address) -> Builder {
-        Builder {
+        let account = Account {
             address,
             user: String::new(),
             login: Login::Credentials(Vec::new()),
             trust: Arc::new(dial::Unknown),
+        };
+        Builder {
+            account,
+            origin: Origin::default(),
             retries: 5,
             timeout: Some(Duration::from_secs(60)),
             on_retry: Box::new(|_, _, _| {}),
@@ -213,7 +250,7 @@ impl Client {
 
     /// Connects and logs in.
     pub async fn login(&mut self) -> Result<()> {
-        self.repeat(Repeat::Safe, None, async |session, _| session.conn.rx.welcome().await).await
+        self.repeat(Repeat::Safe, None, LogIn).await
     }
 
     /// Closes the session; the server sees it at once instead of after 45 s.
@@ -222,106 +259,14 @@ impl Client {
             session.close().await;
         }
     }
-
-    /// Runs one operation, on a new connection where there is none, and again where that may help and does no
-    /// harm. `work` gets the number of its attempt.
-    async fn repeat<T>(
-        &mut self,
-        repeat: Repeat,
-        meter: Option<Arc<Meter>>,
-        mut work: impl AsyncFnMut(&mut Session, u32) -> ft_protocol::Result<T>,
-    ) -> Result<T> {
-        let mut pauses = Backoff::new(self.builder.retries);
-        let (mut attempt, mut best) = (0, 0);
-        loop {
-            let error = match self.once(repeat, attempt, &mut work).await {
-                Ok(done) => return Ok(done),
-                Err(error) => error,
-            };
-            if error.is_refused_login() && self.candidate + 1 < self.builder.login.len() {
-                self.candidate += 1;
-                continue;
-            }
-            // A transfer that gets somewhere between two failures may fail as often as it likes.
-            let reached = meter.as_ref().map_or(0, |meter| meter.done());
-            if reached > best {
-                best = reached;
-                pauses.reset(self.builder.retries);
-            }
-            if !error.may_help_to_retry() {
-                return Err(error);
-            }
-            let Some(pause) = pauses.next() else { return Err(error) };
-            attempt += 1;
-            (self.builder.on_retry)(attempt, pause, &error);
-            tokio::time::sleep(pause).await;
-        }
-    }
-
-    async fn once<T>(
-        &mut self,
-        repeat: Repeat,
-        attempt: u32,
-        work: &mut impl AsyncFnMut(&mut Session, u32) -> ft_protocol::Result<T>,
-    ) -> Result<T> {
-        self.settle().await;
-        // It stays where it is, so that it outlives this operation where that is dropped.
-        let session = match &mut self.session {
-            Some(session) => session,
-            None => self.session.insert(Session::open(&self.builder, &self.run, self.candidate).await?),
-        };
-        let activity = session.conn.tx.activity().clone();
-        let mut asked = false;
-        let working = async {
-            if repeat == Repeat::Never {
-                // Nothing was asked for yet, so everything up to here may be tried again.
-                session.conn.rx.welcome().await?;
-            }
-            asked = true;
-            work(session, attempt).await
-        };
-        let done = match self.builder.timeout {
-            // A command has limits of its own.
-            Some(limit) if repeat != Repeat::Command => activity.watch(limit, working).await,
-            _ => working.await,
-        };
-        match done {
-            Ok(done) => {
-                if session.conn.rx.is_welcome() {
-                    self.rights = Some(session.conn.rx.rights());
-                }
-                Ok(done)
-            }
-            Err(error) => {
-                let (welcome, command) = (session.conn.rx.is_welcome(), session.command);
-                if !session.survives(&error) {
-                    self.abandon().await;
-                }
-                // Also where it has ended, and not all of its output could be passed on.
-                let ran = command == Phase::Started || (repeat == Repeat::Command && command == Phase::None);
-                if ran && matches!(error, ft_protocol::Error::Local(_)) {
-                    return Err(ClientError::Interrupted(error));
-                }
-                // What was sent behind a login that failed is not looked at.
-                let refused = !welcome && matches!(error, ft_protocol::Error::Remote(_));
-                let error = ClientError::after(error, welcome);
-                let unknown = match command {
-                    Phase::None => repeat == Repeat::Never && asked && error.may_help_to_retry(),
-                    Phase::Asked | Phase::Started => !refused,
-                };
-                Err(if unknown { ClientError::OutcomeUnknown(Box::new(error)) } else { error })
-            }
-        }
-    }
 }
 
-/// Whether an operation may be sent again where its outcome is unknown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Repeat {
-    /// Yes.
-    Safe,
-    /// No. It is asked for once the login is done.
-    Never,
-    /// Only where nothing was started. It is asked for together with the login.
-    Command,
+struct LogIn;
+
+impl Operation for LogIn {
+    type Done = ();
+
+    async fn attempt(&mut self, session: &mut Session, _: u32) -> ft_protocol::Result<()> {
+        session.conn.rx.welcome().await
+    }
 }

@@ -6,8 +6,9 @@ use ft_protocol::wire::Message;
 use ft_protocol::wire::message::{Entry, List, MakeDir, Remove, Rename, Stat, Sum};
 use ft_protocol::{Error, RemotePath, Status, path};
 
+use super::repeat::{Operation, Repeat};
 use super::session::Session;
-use super::{Client, Repeat, Result};
+use super::{Client, Result};
 
 /// Most entries of one directory that are kept in memory.
 const MAX_ENTRIES: usize = 1_000_000;
@@ -57,104 +58,140 @@ pub struct Summed {
 impl Client {
     /// Entries of a directory, in strictly increasing order of their names' bytes.
     pub async fn list(&mut self, path: &RemotePath) -> Result<Vec<DirEntry>> {
-        self.repeat(Repeat::Safe, None, async |session, _| {
-            let op = session.request(List { path: path.as_bytes().to_vec() }).await?;
-            let mut entries: Vec<DirEntry> = Vec::new();
-            while let Some(message) = session.answer(op).await? {
-                let Message::Entry(entry) = message else { return Err(unexpected(&message)) };
-                path::check_name(&entry.name).map_err(|error| Error::protocol(error.to_string()))?;
-                let entry = parse(entry)?;
-                if entries.last().is_some_and(|last| last.name >= entry.name) {
-                    return Err(Error::protocol("a listing that is not in order"));
-                }
-                if entries.len() >= MAX_ENTRIES {
-                    return Err(Error::local(Status::Limit, "a directory of more than a million entries"));
-                }
-                entries.push(entry);
-            }
-            session.end(op, &Ok(())).await?;
-            Ok(entries)
-        })
-        .await
+        let path = self.builder.origin.outward(path)?;
+        self.repeat(Repeat::Safe, None, List { path: path.as_bytes().to_vec() }).await
     }
 
     /// Metadata of one name; links are followed beneath the root.
     pub async fn stat(&mut self, path: &RemotePath) -> Result<DirEntry> {
-        self.repeat(Repeat::Safe, None, async |session, _| {
-            let op = session.request(Stat { path: path.as_bytes().to_vec(), no_follow: false }).await?;
-            match single(session, op).await? {
-                Some(Message::Entry(entry)) => parse(entry),
-                other => Err(missing(other.as_ref())),
-            }
-        })
-        .await
+        let path = self.builder.origin.outward(path)?;
+        self.repeat(Repeat::Safe, None, Stat { path: path.as_bytes().to_vec(), no_follow: false }).await
     }
 
     /// Digest of a file, read by the server or remembered from an earlier reading; `fresh`: read.
     pub async fn sum(&mut self, path: &RemotePath, algorithm: Algorithm, fresh: bool) -> Result<Summed> {
-        self.repeat(Repeat::Safe, None, async |session, _| sum(session, path, algorithm, fresh).await).await
+        let path = self.builder.origin.outward(path)?;
+        let request = Sum { path: path.as_bytes().to_vec(), digest: algorithm as u32, fresh };
+        self.repeat(Repeat::Safe, None, Summing { request, algorithm }).await
     }
 
     /// Makes a directory; with `parents` also those above it, and an existing one is no failure.
     pub async fn make_dir(&mut self, path: &RemotePath, parents: bool) -> Result<()> {
-        self.repeat(Repeat::Safe, None, async |session, attempt| {
-            let op = session.request(MakeDir { path: path.as_bytes().to_vec(), parents }).await?;
-            match single(session, op).await {
-                // The answer to an earlier attempt was lost.
-                Err(error) if error.status() == Status::Exists && attempt > 0 => Ok(()),
-                done => done.map(|_| ()),
-            }
-        })
-        .await
+        let path = self.builder.origin.outward(path)?;
+        self.repeat(Repeat::Safe, None, MakeDir { path: path.as_bytes().to_vec(), parents }).await
     }
 
     /// Removes a file, a link or an empty directory; `recursive`: a directory with all that is in it.
     pub async fn remove(&mut self, path: &RemotePath, recursive: bool) -> Result<()> {
-        self.repeat(Repeat::Never, None, async |session, _| {
-            let op = session.request(Remove { path: path.as_bytes().to_vec(), recursive }).await?;
-            single(session, op).await.map(|_| ())
-        })
-        .await
+        let path = self.builder.origin.outward_name(path)?;
+        self.repeat(Repeat::Never, None, Remove { path: path.as_bytes().to_vec(), recursive }).await
     }
 
     /// Renames, or moves into an existing directory, as mv(1).
     pub async fn rename(&mut self, from: &RemotePath, to: &RemotePath, no_clobber: bool) -> Result<()> {
-        self.repeat(Repeat::Never, None, async |session, _| {
-            let request = Rename { from: from.as_bytes().to_vec(), to: to.as_bytes().to_vec(), no_clobber };
-            let op = session.request(request).await?;
-            single(session, op).await.map(|_| ())
-        })
-        .await
+        let origin = &self.builder.origin;
+        let (from, to) = (origin.outward_name(from)?, origin.outward(to)?);
+        let request = Rename { from: from.as_bytes().to_vec(), to: to.as_bytes().to_vec(), no_clobber };
+        self.repeat(Repeat::Never, None, request).await
     }
 }
 
-async fn sum(
-    session: &mut Session,
-    path: &RemotePath,
-    algorithm: Algorithm,
-    fresh: bool,
-) -> ft_protocol::Result<Summed> {
-    let request = Sum { path: path.as_bytes().to_vec(), digest: algorithm as u32, fresh };
-    let op = session.request(request).await?;
-    let mut summed = None;
-    while let Some(message) = session.answer(op).await? {
-        match message {
-            // Without a digest it only says how far the server is.
-            Message::Digest(digest) if digest.digest.is_empty() => {}
-            Message::Digest(digest) if summed.is_none() => {
-                let earlier =
-                    (!digest.earlier.is_empty()).then(|| Hash::from_wire(&digest.earlier)).transpose()?;
-                if digest.digest.len() != algorithm.digest_len() {
-                    return Err(Error::protocol("a digest of another algorithm than was asked for"));
-                }
-                summed =
-                    Some(Summed { digest: Hash::from_wire(&digest.digest)?, size: digest.size, earlier });
+impl Operation for List {
+    type Done = Vec<DirEntry>;
+
+    async fn attempt(&mut self, session: &mut Session, _: u32) -> ft_protocol::Result<Vec<DirEntry>> {
+        let op = session.request(self.clone()).await?;
+        let mut entries: Vec<DirEntry> = Vec::new();
+        while let Some(message) = session.answer(op).await? {
+            let Message::Entry(entry) = message else { return Err(unexpected(&message)) };
+            path::check_name(&entry.name).map_err(|error| Error::protocol(error.to_string()))?;
+            let entry = parse(entry)?;
+            if entries.last().is_some_and(|last| last.name >= entry.name) {
+                return Err(Error::protocol("a listing that is not in order"));
             }
-            other => return Err(unexpected(&other)),
+            if entries.len() >= MAX_ENTRIES {
+                return Err(Error::local(Status::Limit, "a directory of more than a million entries"));
+            }
+            entries.push(entry);
+        }
+        session.end(op, &Ok(())).await?;
+        Ok(entries)
+    }
+}
+
+impl Operation for Stat {
+    type Done = DirEntry;
+
+    async fn attempt(&mut self, session: &mut Session, _: u32) -> ft_protocol::Result<DirEntry> {
+        let op = session.request(self.clone()).await?;
+        match single(session, op).await? {
+            Some(Message::Entry(entry)) => parse(entry),
+            other => Err(missing(other.as_ref())),
         }
     }
-    session.end(op, &Ok(())).await?;
-    summed.ok_or_else(|| missing(None))
+}
+
+struct Summing {
+    request: Sum,
+    algorithm: Algorithm,
+}
+
+impl Operation for Summing {
+    type Done = Summed;
+
+    async fn attempt(&mut self, session: &mut Session, _: u32) -> ft_protocol::Result<Summed> {
+        let op = session.request(self.request.clone()).await?;
+        let mut summed = None;
+        while let Some(message) = session.answer(op).await? {
+            match message {
+                // Without a digest it only says how far the server is.
+                Message::Digest(digest) if digest.digest.is_empty() => {}
+                Message::Digest(digest) if summed.is_none() => {
+                    let earlier =
+                        (!digest.earlier.is_empty()).then(|| Hash::from_wire(&digest.earlier)).transpose()?;
+                    if digest.digest.len() != self.algorithm.digest_len() {
+                        return Err(Error::protocol("a digest of another algorithm than was asked for"));
+                    }
+                    let found = Hash::from_wire(&digest.digest)?;
+                    summed = Some(Summed { digest: found, size: digest.size, earlier });
+                }
+                other => return Err(unexpected(&other)),
+            }
+        }
+        session.end(op, &Ok(())).await?;
+        summed.ok_or_else(|| missing(None))
+    }
+}
+
+impl Operation for MakeDir {
+    type Done = ();
+
+    async fn attempt(&mut self, session: &mut Session, number: u32) -> ft_protocol::Result<()> {
+        let op = session.request(self.clone()).await?;
+        match single(session, op).await {
+            // The answer to an earlier attempt was lost.
+            Err(error) if error.status() == Status::Exists && number > 0 => Ok(()),
+            done => done.map(drop),
+        }
+    }
+}
+
+impl Operation for Remove {
+    type Done = ();
+
+    async fn attempt(&mut self, session: &mut Session, _: u32) -> ft_protocol::Result<()> {
+        let op = session.request(self.clone()).await?;
+        single(session, op).await.map(drop)
+    }
+}
+
+impl Operation for Rename {
+    type Done = ();
+
+    async fn attempt(&mut self, session: &mut Session, _: u32) -> ft_protocol::Result<()> {
+        let op = session.request(self.clone()).await?;
+        single(session, op).await.map(drop)
+    }
 }
 
 /// An operation with at most one answer.

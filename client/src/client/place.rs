@@ -12,7 +12,7 @@ use super::trees::TreeOptions;
 
 /// Opens or makes the destination, and keeps other runs away from it.
 pub(super) fn hold(to: &Path, backup: Option<&Path>, options: &TreeOptions) -> ft_protocol::Result<Place> {
-    let shown = || super::files::shown(to);
+    let shown = || super::local::shown(to);
     let mut made = false;
     match to.metadata() {
         Ok(meta) if meta.is_dir() => {}
@@ -50,7 +50,7 @@ pub(super) fn hold(to: &Path, backup: Option<&Path>, options: &TreeOptions) -> f
 /// The directory survives a power cut: so does its name in the one above.
 fn make_dir(path: &Path, parents: bool) -> ft_protocol::Result<()> {
     let failed = |error: &std::io::Error| {
-        let shown = super::files::shown(path);
+        let shown = super::local::shown(path);
         match error.kind() {
             std::io::ErrorKind::NotFound => {
                 let message = format!(
@@ -72,7 +72,7 @@ fn make_dir(path: &Path, parents: bool) -> ft_protocol::Result<()> {
 /// Compared as the paths are, so that nothing is made before there is something to be kept.
 fn keep_in(backup: &Path, to: &Path) -> ft_protocol::Result<Backup> {
     let failed = |path: &Path, error: &std::io::Error| {
-        Error::io(format_args!("open the directory for backups '{}'", super::files::shown(path)), error)
+        Error::io(format_args!("open the directory for backups '{}'", super::local::shown(path)), error)
     };
     let real = |path: &Path| real_path(path).map_err(|error| failed(path, &error));
     let (real_backup, real_to) = (real(backup)?, real(to)?);
@@ -81,7 +81,7 @@ fn keep_in(backup: &Path, to: &Path) -> ft_protocol::Result<Backup> {
             Status::Invalid,
             format!(
                 "the directory for backups '{}' is or holds the destination; name another one",
-                super::files::shown(backup)
+                super::local::shown(backup)
             ),
         ));
     }

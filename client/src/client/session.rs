@@ -9,7 +9,7 @@ use tokio::process::Child;
 use tokio::time::timeout;
 
 use super::dial::{Stream, dial};
-use super::{Builder, Result};
+use super::{Account, Result};
 
 /// Name and version of this program, for the server's log.
 const SOFTWARE: &str = concat!("ftclient/", env!("CARGO_PKG_VERSION"));
@@ -41,11 +41,16 @@ pub(super) struct Session {
 
 impl Session {
     /// Connects, and queues HELLO and the login: they travel together with the first request.
-    pub(super) async fn open(builder: &Builder, run: &[u8; 16], candidate: usize) -> Result<Self> {
-        let dialed = dial(&builder.address, &builder.trust, builder.timeout).await?;
+    pub(super) async fn open(
+        account: &Account,
+        timeout: Option<Duration>,
+        run: &[u8; 16],
+        candidate: usize,
+    ) -> Result<Self> {
+        let dialed = dial(&account.address, &account.trust, timeout).await?;
         let attempt = match dialed.binding {
             Some(binding) => {
-                Some(builder.login.attempt(candidate, &builder.user, binding, dialed.trusted).await?)
+                Some(account.login.attempt(candidate, &account.user, binding, dialed.trusted).await?)
             }
             None => None,
         };

@@ -10,14 +10,15 @@ use ft_protocol::fs::{Filter, Kind, Names, Root};
 use ft_protocol::tree::{
     Action, Item, OnItem, Place, ReceiveTree, SendTree, TreeDone, TreeMeter, Unheard, receive_tree, send_tree,
 };
-use ft_protocol::wire::Message;
 use ft_protocol::wire::frame::STREAM_CAP;
 use ft_protocol::wire::message::{TreeGet, TreePut};
+use ft_protocol::wire::{Message, Sender};
 use ft_protocol::{Error, RemotePath, Status};
 
 use super::place::hold;
+use super::repeat::{Operation, Repeat};
 use super::session::Session;
-use super::{Client, Repeat, Result};
+use super::{Client, Result};
 
 /// How a tree is transferred.
 #[derive(Clone)]
@@ -93,59 +94,27 @@ impl Client {
         options: &TreeOptions,
     ) -> Result<TreeDone> {
         only_one_of_both(options)?;
-        let account = format!("{}@{}\0{from}", self.builder.user, self.builder.address);
+        let from = self.builder.origin.outward(from)?;
         let once = Once::new(Arc::clone(&options.on_item), true);
-        let held: Arc<Mutex<Option<Place>>> = Arc::default();
-        let meter = Some(options.meter.bytes());
-        self.repeat(Repeat::Safe, meter, async |session, attempt| {
-            once.attempt(attempt);
-            let request = TreeGet {
-                path: from.as_bytes().to_vec(),
-                digest: options.digest as u32,
-                rules: options.filter.to_wire(),
-                hashes: false,
-                names: options.names.is_some(),
-                dry_run: options.dry_run,
-            };
-            let op = session.request(request).await?;
-            let outcome = async {
-                send_names(session, op, options.names.as_ref()).await?;
-                let (to, backup, how) = (to.to_owned(), backup.map(Path::to_owned), options.clone());
-                let held = Arc::clone(&held);
-                let job = ReceiveTree {
-                    place: Box::new(move || {
-                        let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
-                        if held.is_none() {
-                            *held = Some(hold(&to, backup.as_deref(), &how)?);
-                        }
-                        Ok(held.clone().unwrap_or_default())
-                    }),
-                    account: account.clone(),
-                    rights: Rights::READ.union(Rights::WRITE).union(Rights::DELETE),
-                    algorithm: options.digest,
-                    whole: options.whole(),
-                    preserve: options.preserve,
-                    times: options.times,
-                    no_clobber: options.no_clobber,
-                    resume: options.resume,
-                    quick: options.quick,
-                    delete: options.delete,
-                    dry_run: options.dry_run,
-                    filter: options.filter.clone(),
-                    rate: options.rate,
-                    report: false,
-                    meter: Arc::clone(&options.meter),
-                    on_item: once.on_item(),
-                };
-                receive_tree(&mut session.conn, op, job).await
-            };
-            let outcome = outcome.await;
-            // Everything is in place, or an error says why not; that the server may not hear it changes neither.
-            let _ = session.end(op, &outcome).await;
-            outcome
-        })
-        .await
-        .map(|done| once.count(done, options.quick))
+        let request = TreeGet {
+            path: from.as_bytes().to_vec(),
+            digest: options.digest as u32,
+            rules: options.filter.to_wire(),
+            hashes: false,
+            names: options.names.is_some(),
+            dry_run: options.dry_run,
+        };
+        let fetch = FetchTree {
+            request,
+            account: format!("{}\0{from}", self.builder.account),
+            to,
+            backup,
+            held: Arc::default(),
+            options,
+            once: once.clone(),
+        };
+        let done = self.repeat(Repeat::Safe, Some(options.meter.bytes()), fetch).await?;
+        Ok(once.count(done, options.quick))
     }
 
     /// Makes the directory `to` on the server a copy of the local directory `from`. `backup` is a directory there
@@ -163,51 +132,134 @@ impl Client {
             return Err(Error::local(Status::Invalid, message).into());
         }
         only_one_of_both(options)?;
+        let origin = &self.builder.origin;
+        let to = origin.outward(to)?;
+        let backup = backup.map(|backup| origin.outward(backup)).transpose()?;
         // Held for the whole run: what is mounted over it, or unmounted, between two attempts is another directory.
         let source = from.to_owned();
         let root = tokio::task::spawn_blocking(move || Root::open(&source)).await;
-        let root = root.unwrap_or_else(|error| Err(super::files::internal(&error)))?;
+        let root = root.unwrap_or_else(|error| Err(super::local::internal(&error)))?;
         let once = Once::new(Arc::clone(&options.on_item), true);
+        let request = TreePut {
+            path: to.as_bytes().to_vec(),
+            digest: options.digest as u32,
+            rules: options.filter.to_wire(),
+            parents: options.parents,
+            no_clobber: options.no_clobber,
+            preserve: options.preserve,
+            times: options.times,
+            fresh: !options.resume,
+            quick: options.quick,
+            delete: options.delete.is_some(),
+            max_delete: options.delete.unwrap_or(0),
+            dry_run: options.dry_run,
+            backup: backup.map(|path| path.as_bytes().to_vec()).unwrap_or_default(),
+        };
         let unheard = Unheard::default();
-        let meter = Some(options.meter.bytes());
-        self.repeat(Repeat::Safe, meter, async |session, attempt| {
-            once.attempt(attempt);
-            let request = TreePut {
-                path: to.as_bytes().to_vec(),
-                digest: options.digest as u32,
-                rules: options.filter.to_wire(),
-                parents: options.parents,
-                no_clobber: options.no_clobber,
-                preserve: options.preserve,
-                times: options.times,
-                fresh: !options.resume,
-                quick: options.quick,
-                delete: options.delete.is_some(),
-                max_delete: options.delete.unwrap_or(0),
-                dry_run: options.dry_run,
-                backup: backup.map(|path| path.as_bytes().to_vec()).unwrap_or_default(),
-            };
-            let op = session.request(request).await?;
-            let job = SendTree {
-                root: root.clone(),
-                filter: options.filter.clone(),
-                names: options.names.clone(),
-                algorithm: options.digest,
-                whole: options.whole(),
-                hashes: false,
-                dry_run: options.dry_run,
-                rate: options.rate,
-                meter: Arc::clone(&options.meter),
-                unheard: unheard.clone(),
-                on_item: once.on_item(),
-            };
-            let outcome = send_tree(&mut session.conn, op, job).await;
-            // The server's own END counts; that it may not hear ours changes nothing.
-            let _ = session.end(op, &outcome).await;
-            outcome
-        })
-        .await
-        .map(|done| once.count(done, options.quick))
+        let store = StoreTree { request, root, unheard, options, once: once.clone() };
+        let done = self.repeat(Repeat::Safe, Some(options.meter.bytes()), store).await?;
+        Ok(once.count(done, options.quick))
+    }
+}
+
+struct FetchTree<'a> {
+    request: TreeGet,
+    account: String,
+    to: &'a Path,
+    backup: Option<&'a Path>,
+    /// From the first attempt on.
+    held: Arc<Mutex<Option<Place>>>,
+    options: &'a TreeOptions,
+    once: Once,
+}
+
+impl Operation for FetchTree<'_> {
+    type Done = TreeDone;
+
+    async fn attempt(&mut self, session: &mut Session, number: u32) -> ft_protocol::Result<TreeDone> {
+        self.once.attempt(number);
+        let op = session.request(self.request.clone()).await?;
+        let outcome = async {
+            send_names(&session.conn.tx, op, self.options.names.as_ref()).await?;
+            receive_tree(&mut session.conn, op, self.job()).await
+        };
+        let outcome = outcome.await;
+        // Everything is in place, or an error says why not; that the server may not hear it changes neither.
+        let _ = session.end(op, &outcome).await;
+        outcome
+    }
+}
+
+impl FetchTree<'_> {
+    fn job(&self) -> ReceiveTree {
+        let options = self.options;
+        let (held, how) = (Arc::clone(&self.held), options.clone());
+        let (to, backup) = (self.to.to_owned(), self.backup.map(Path::to_owned));
+        ReceiveTree {
+            place: Box::new(move || {
+                let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+                if held.is_none() {
+                    *held = Some(hold(&to, backup.as_deref(), &how)?);
+                }
+                Ok(held.clone().unwrap_or_default())
+            }),
+            account: self.account.clone(),
+            rights: Rights::READ.union(Rights::WRITE).union(Rights::DELETE),
+            algorithm: options.digest,
+            whole: options.whole(),
+            preserve: options.preserve,
+            times: options.times,
+            no_clobber: options.no_clobber,
+            resume: options.resume,
+            quick: options.quick,
+            delete: options.delete,
+            dry_run: options.dry_run,
+            filter: options.filter.clone(),
+            rate: options.rate,
+            report: false,
+            meter: Arc::clone(&options.meter),
+            on_item: self.once.on_item(),
+        }
+    }
+}
+
+struct StoreTree<'a> {
+    request: TreePut,
+    root: Root,
+    unheard: Unheard,
+    options: &'a TreeOptions,
+    once: Once,
+}
+
+impl Operation for StoreTree<'_> {
+    type Done = TreeDone;
+
+    async fn attempt(&mut self, session: &mut Session, number: u32) -> ft_protocol::Result<TreeDone> {
+        self.once.attempt(number);
+        let op = session.request(self.request.clone()).await?;
+        let outcome = send_tree(&mut session.conn, op, self.job()).await;
+        // The server's own END counts; that it may not hear ours changes nothing.
+        let _ = session.end(op, &outcome).await;
+        outcome
+    }
+}
+
+impl StoreTree<'_> {
+    fn job(&self) -> SendTree {
+        let options = self.options;
+        SendTree {
+            root: self.root.clone(),
+            filter: options.filter.clone(),
+            names: options.names.clone(),
+            algorithm: options.digest,
+            whole: options.whole(),
+            hashes: false,
+            dry_run: options.dry_run,
+            rate: options.rate,
+            meter: Arc::clone(&options.meter),
+            unheard: self.unheard.clone(),
+            on_item: self.once.on_item(),
+        }
     }
 }
 
@@ -219,12 +271,12 @@ fn only_one_of_both(options: &TreeOptions) -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn send_names(session: &Session, op: u32, names: Option<&Names>) -> ft_protocol::Result<()> {
+pub(super) async fn send_names(tx: &Sender, op: u32, names: Option<&Names>) -> ft_protocol::Result<()> {
     let Some(names) = names else { return Ok(()) };
     for chunk in names.to_wire().chunks(STREAM_CAP as usize) {
-        session.conn.tx.send(op, Message::Names(chunk.to_vec().into())).await?;
+        tx.send(op, Message::Names(chunk.to_vec().into())).await?;
     }
-    session.conn.tx.send(op, Message::Names(bytes::Bytes::new())).await
+    tx.send(op, Message::Names(bytes::Bytes::new())).await
 }
 
 /// Tells of everything once, however often the connection is made again: each attempt begins at the first name.

@@ -246,12 +246,14 @@ impl Context {
             None => Address::Tcp { host: endpoint.host.clone(), port: endpoint.port },
         };
         let (output, host) = (self.output.clone(), endpoint.name.clone());
-        Client::builder_for(address).retries(self.settings.retries).timeout(self.settings.timeout).on_retry(
-            Box::new(move |attempt, pause, error| {
+        Client::builder_for(address)
+            .root(endpoint.root.clone())
+            .retries(self.settings.retries)
+            .timeout(self.settings.timeout)
+            .on_retry(Box::new(move |attempt, pause, error| {
                 // What cannot be said here is found by the next line that matters.
                 let _ = output.retry(&host, attempt, pause, &reason(error));
-            }),
-        )
+            }))
     }
 
     async fn credentials(&self, endpoint: &Endpoint) -> Result<Vec<Credential>, Failed> {

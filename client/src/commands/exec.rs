@@ -207,7 +207,7 @@ fn command(context: &Context, plan: &ExecPlan, tty: Option<&Tty>) -> Result<Comm
     })
 }
 
-type Reader = Box<dyn AsyncRead + Unpin>;
+type Reader = Box<dyn AsyncRead + Unpin + Send>;
 
 /// What the command is to read; `left` is cancelled where the user leaves instead.
 fn input(from: &From, left: &CancellationToken) -> Result<Option<Reader>, Failed> {
