@@ -15,7 +15,7 @@ use ft_protocol::RemotePath;
 #[derive(Debug, Args)]
 #[command(
     arg_required_else_help = true,
-    after_help = "Examples:\n  ftclient hosts list\n  ftclient hosts add web[01-20] --group web -l deploy\n  \
+    after_help = "Examples:\n  ftclient hosts list\n  ftclient hosts add 'web[01-20]' --group web -l deploy\n  \
     ftclient hosts import old.cnf"
 )]
 pub(super) struct HostsArgs {

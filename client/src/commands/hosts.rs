@@ -63,14 +63,13 @@ fn entry_of<'a>(host: &HostSpec, config: &'a Config) -> std::borrow::Cow<'a, Hos
 fn row(host: &HostSpec, config: &Config) -> Result<[String; 6], ConfigError> {
     let entry = entry_of(host, config);
     let (address, port) = place(host, &entry)?;
-    let groups: Vec<&str> = config.groups_of(&host.host).collect();
     let or_dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
     Ok([
         host.host.clone(),
         crate::address::host_port(&address, port),
         or_dash(host.user.clone().or(entry.user.clone()).unwrap_or_default()),
         or_dash(entry.tags().join(",")),
-        or_dash(groups.join(",")),
+        or_dash(config.groups_of(&host.host).join(",")),
         if entry.is_enabled() { String::new() } else { "disabled".to_owned() },
     ])
 }
@@ -97,10 +96,10 @@ fn add(context: &Context, plan: AddPlan) -> Result<Exit, Failed> {
     for name in &names {
         editor.set_host(name, &entry)?;
     }
-    let mut joined: Vec<(String, Vec<String>)> = Vec::new();
+    let mut joined: Vec<(String, BTreeSet<String>)> = Vec::new();
     for group in groups {
         let added = editor.add_to_group(&group, &names)?;
-        joined.push((group, added));
+        joined.push((group, added.into_iter().collect()));
     }
     let before = editor.config().clone();
     editor.save()?;

@@ -111,7 +111,7 @@ impl HostEvent {
             user: host.user.clone().or(entry.user.clone()),
             root: entry.root.as_ref().map(ToString::to_string),
             tags: entry.tags().to_vec(),
-            groups: config.groups_of(&host.host).map(str::to_owned).collect(),
+            groups: config.groups_of(&host.host).to_vec(),
             enabled: entry.is_enabled(),
         })
     }

@@ -18,7 +18,7 @@ pub(super) fn run(context: &Context, name: &str) -> Result<Exit, Failed> {
     let entry = config.hosts.get(name).ok_or_else(|| unknown(context, config, name))?;
     let spec = HostSpec { user: None, host: name.to_owned(), port: None };
     let (address, port) = place(&spec, entry)?;
-    let groups: Vec<String> = config.groups_of(name).map(str::to_owned).collect();
+    let groups = config.groups_of(name).to_vec();
     let default = config.default_host.as_deref().and_then(|host| host.parse::<HostSpec>().ok());
     let is_default = default.is_some_and(|default| default.host == name);
     let credentials = credentials(context, spec)?;
