@@ -120,6 +120,15 @@ impl RemotePath {
         bytes.extend_from_slice(name);
         Self::from_wire(&bytes)
     }
+
+    /// The other path beneath this one: what [`RemotePath::beneath`] takes off. Error: [`Status::Invalid`] where both
+    /// together are too long or too deep.
+    pub fn join_path(&self, other: &RemotePath) -> Result<Self> {
+        if self.is_root() || other.is_root() {
+            return Ok(if self.is_root() { other } else { self }.clone());
+        }
+        Self::from_wire(&[self.as_bytes(), other.as_bytes()].join(&b'/'))
+    }
 }
 
 impl fmt::Display for RemotePath {
@@ -205,6 +214,22 @@ mod tests {
         assert!(path("a/b").starts_with(&path("a")) && path("a").starts_with(&path("a")));
         assert!(path("a").starts_with(&path("")) && !path("ab").starts_with(&path("a")));
         assert!(!path("a").starts_with(&path("a/b")));
+    }
+
+    #[test]
+    fn a_path_beneath_another_comes_off_it_again() {
+        let path = |path: &str| RemotePath::from_wire(path.as_bytes()).unwrap();
+        for (above, below, joined) in
+            [("a/b", "c/d", "a/b/c/d"), ("", "c", "c"), ("a", "", "a"), ("", "", "")]
+        {
+            assert_eq!(path(above).join_path(&path(below)).unwrap(), path(joined));
+            assert_eq!(path(joined).beneath(&path(above)).unwrap(), path(below));
+        }
+        let (long, deep) = (path(&vec!["a".repeat(255); 16].join("/")), path(&vec!["a"; 1024].join("/")));
+        for (above, below) in [(&long, "a"), (&deep, "a")] {
+            assert_eq!(above.join_path(&path(below)).unwrap_err().status(), Status::Invalid);
+        }
+        assert_eq!(path("ab/c").beneath(&path("a")), None);
     }
 
     #[test]

@@ -39,6 +39,7 @@ impl Client {
         remote: &RemotePath,
         options: &CheckOptions,
     ) -> Result<u64> {
+        let remote = self.builder.origin.outward(remote)?;
         let request = TreeGet {
             path: remote.as_bytes().to_vec(),
             digest: options.digest as u32,

@@ -171,7 +171,8 @@ impl Client {
         O: AsyncWrite + Unpin + Send,
         E: AsyncWrite + Unpin + Send,
     {
-        let request = request(command, streams.stdin.is_some())?;
+        let cwd = self.builder.origin.outward(&command.cwd)?;
+        let request = request(command, &cwd, streams.stdin.is_some())?;
         let limits = run::Limits { start: self.builder.timeout, silence: command.timeout };
         let hang_up = HangUp(self);
         let execution = Execution { request, limits, streams: &mut streams, control: &mut control };
@@ -208,8 +209,8 @@ impl Drop for HangUp<'_> {
     }
 }
 
-/// The request for a command. Errors: it cannot be sent.
-fn request(command: &Command, stdin: bool) -> ft_protocol::Result<Exec> {
+/// The request for a command in this directory of the account. Errors: it cannot be sent.
+fn request(command: &Command, cwd: &RemotePath, stdin: bool) -> ft_protocol::Result<Exec> {
     let invalid = |message: &str| Error::local(Status::Invalid, message);
     let (argv, shell) = match &command.program {
         Program::Argv(argv) if argv.is_empty() => return Err(invalid("there is no program to run")),
@@ -229,7 +230,7 @@ fn request(command: &Command, stdin: bool) -> ft_protocol::Result<Exec> {
         // Whoever may have a terminal may type on it.
         stdin: stdin && terminal.is_none(),
         env: join(variables.collect::<ft_protocol::Result<Vec<_>>>()?)?,
-        cwd: command.cwd.as_bytes().to_vec(),
+        cwd: cwd.as_bytes().to_vec(),
         tty: terminal.is_some(),
         term: terminal.map(|terminal| terminal.term.as_bytes().to_vec()).unwrap_or_default(),
         rows: terminal.map_or(0, |terminal| terminal.size.rows.into()),

@@ -72,7 +72,7 @@ fn pair() -> (Session, Server) {
 }
 
 fn exec(stdin: bool) -> Exec {
-    request(&Command::new(["true"]), stdin).unwrap()
+    request(&Command::new(["true"]), &RemotePath::root(), stdin).unwrap()
 }
 
 /// A writer that takes nothing.
@@ -330,7 +330,7 @@ async fn a_terminal_tells_its_sizes_and_has_one_stream() {
     let (mut session, mut server) = pair();
     let size = Size { rows: 24, columns: 80 };
     let terminal = Some(Terminal { term: "xterm".into(), size });
-    let asked = request(&Command { terminal, ..Command::new(["top"]) }, true).unwrap();
+    let asked = request(&Command { terminal, ..Command::new(["top"]) }, &RemotePath::root(), true).unwrap();
     assert_eq!((asked.tty, asked.rows, asked.columns, asked.term.as_slice()), (true, 24, 80, &b"xterm"[..]));
     let (resized, sizes) = watch::channel(size);
     let begun = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
@@ -355,18 +355,21 @@ async fn a_terminal_tells_its_sizes_and_has_one_stream() {
 
 #[test]
 fn what_cannot_be_sent_is_refused_here() {
-    let refused = |command: &Command| request(command, false).unwrap_err().to_string();
+    let refused = |command: &Command| request(command, &RemotePath::root(), false).unwrap_err().to_string();
     assert!(refused(&Command::new::<&str>([])).contains("no program"));
     assert!(refused(&Command::new(["a".repeat(1 << 18)])).contains("256 KiB"));
-    request(&Command::new(["a".repeat((1 << 18) - 100)]), false).unwrap();
+    request(&Command::new(["a".repeat((1 << 18) - 100)]), &RemotePath::root(), false).unwrap();
     for name in ["", "A=B"] {
         assert!(
             refused(&Command { env: vec![(name.into(), "x".into())], ..Command::new(["a"]) }).contains("'='")
         );
     }
     let env = vec![("A".into(), "b=c".into()), ("B".into(), "".into())];
-    assert_eq!(request(&Command { env, ..Command::new(["a"]) }, false).unwrap().env, b"A=b=c\0B=\0");
-    let line = request(&Command::shell("a | b"), false).unwrap();
+    assert_eq!(
+        request(&Command { env, ..Command::new(["a"]) }, &RemotePath::root(), false).unwrap().env,
+        b"A=b=c\0B=\0"
+    );
+    let line = request(&Command::shell("a | b"), &RemotePath::root(), false).unwrap();
     assert_eq!((line.argv, line.shell), (b"a | b\0".to_vec(), true));
 }
 
@@ -375,6 +378,6 @@ proptest! {
     #[test]
     fn words_travel_as_they_are(words in prop::collection::vec(prop::collection::vec(1u8.., 0..20), 1..9)) {
         let argv: Vec<OsString> = words.iter().cloned().map(OsString::from_vec).collect();
-        prop_assert_eq!(split(&request(&Command::new(argv), false).unwrap().argv).unwrap(), words);
+        prop_assert_eq!(split(&request(&Command::new(argv), &RemotePath::root(), false).unwrap().argv).unwrap(), words);
     }
 }

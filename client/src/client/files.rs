@@ -15,6 +15,7 @@ use ft_protocol::wire::message::{FileResult, Get, Put};
 use ft_protocol::{Error, RemotePath, Status};
 
 use super::local::{LocalFile, internal, open_source};
+use super::origin::Origin;
 use super::repeat::{Operation, Repeat};
 use super::session::Session;
 use super::{Client, Result, TransferOptions};
@@ -71,7 +72,8 @@ impl Client {
         options: &TransferOptions,
     ) -> Result<Fetched> {
         let account = self.builder.account.to_string();
-        let (target, remote, how) = (target.clone(), path.clone(), options.clone());
+        let remote = self.builder.origin.outward(path)?;
+        let (target, how) = (target.clone(), options.clone());
         let sink: MakeSink = Arc::new(move |info| target.sink(&account, &remote, &how, info));
         self.get(path, options, sink, Again::Possible).await
     }
@@ -101,7 +103,8 @@ impl Client {
         loop {
             tries += 1;
             let meter = Some(Arc::clone(&options.meter));
-            let request = Get { path: path.as_bytes().to_vec(), digest: options.digest as u32 };
+            let remote = self.builder.origin.outward(path)?;
+            let request = Get { path: remote.as_bytes().to_vec(), digest: options.digest as u32 };
             let fetch = Fetch { request, options, sink: Arc::clone(&sink) };
             match self.repeat(Repeat::Safe, meter, fetch).await {
                 Ok(Got::Done(fetched)) => return Ok(fetched),
@@ -136,9 +139,8 @@ impl Client {
         let mut second_try = true;
         loop {
             let meter = Some(Arc::clone(&options.meter));
-            let request = put_request(target, source.file_name(), options);
-            let store = StoreFile { source, request, options };
-            match self.repeat(Repeat::Safe, meter, store).await {
+            let store = self.store(target, source.file_name(), options)?;
+            match self.repeat(Repeat::Safe, meter, StoreFile { source, store }).await {
                 Err(error) if second_try && error.status() == Status::Changed => second_try = false,
                 done => return done,
             }
@@ -166,8 +168,31 @@ impl Client {
     ) -> Result<Stored> {
         let meter = Some(Arc::clone(&options.meter));
         let source = Some(Source::Stream(Box::new(reader)));
-        let request = put_request(target, None, options);
-        self.repeat(Repeat::Never, meter, StoreStream { source, request, options }).await
+        let store = self.store(target, None, options)?;
+        self.repeat(Repeat::Never, meter, StoreStream { source, store }).await
+    }
+
+    /// `name`: of the source, where it has one.
+    fn store<'a>(
+        &self,
+        target: &PutTarget,
+        name: Option<&OsStr>,
+        options: &'a TransferOptions,
+    ) -> Result<Store<'a>> {
+        let origin = self.builder.origin.clone();
+        let request = Put {
+            path: origin.outward(&target.path)?.as_bytes().to_vec(),
+            name: name.map(|name| name.as_bytes().to_vec()).unwrap_or_default(),
+            digest: options.digest as u32,
+            // No file can stand for the root.
+            into: target.into || target.path.is_root(),
+            parents: target.parents,
+            no_clobber: options.no_clobber,
+            preserve: options.preserve,
+            fresh: !options.resume,
+            again: false,
+        };
+        Ok(Store { request, origin, options })
     }
 }
 
@@ -238,8 +263,7 @@ impl Operation for Fetch<'_> {
 
 struct StoreFile<'a> {
     source: &'a Path,
-    request: Put,
-    options: &'a TransferOptions,
+    store: Store<'a>,
 }
 
 impl Operation for StoreFile<'_> {
@@ -249,15 +273,13 @@ impl Operation for StoreFile<'_> {
         let path = self.source.to_owned();
         let opened = tokio::task::spawn_blocking(move || open_source(&path)).await;
         let (file, meta) = opened.unwrap_or_else(|error| Err(internal(&error)))?;
-        let request = Put { again: number > 0, ..self.request.clone() };
-        put_once(session, Source::File { file, meta }, request, self.options).await
+        self.store.once(session, Source::File { file, meta }, number > 0).await
     }
 }
 
 struct StoreStream<'a> {
     source: Option<Source>,
-    request: Put,
-    options: &'a TransferOptions,
+    store: Store<'a>,
 }
 
 impl Operation for StoreStream<'_> {
@@ -266,44 +288,34 @@ impl Operation for StoreStream<'_> {
     async fn attempt(&mut self, session: &mut Session, _: u32) -> ft_protocol::Result<Stored> {
         let read_already = || Error::local(Status::Failed, "the input was read already");
         let source = self.source.take().ok_or_else(read_already)?;
-        put_once(session, source, self.request.clone(), self.options).await
+        self.store.once(session, source, false).await
     }
 }
 
-/// `name`: of the source, where it has one.
-fn put_request(target: &PutTarget, name: Option<&OsStr>, options: &TransferOptions) -> Put {
-    Put {
-        path: target.path.as_bytes().to_vec(),
-        name: name.map(|name| name.as_bytes().to_vec()).unwrap_or_default(),
-        digest: options.digest as u32,
-        into: target.into,
-        parents: target.parents,
-        no_clobber: options.no_clobber,
-        preserve: options.preserve,
-        fresh: !options.resume,
-        again: false,
-    }
-}
-
-async fn put_once(
-    session: &mut Session,
-    source: Source,
+/// What does not depend on the source.
+struct Store<'a> {
     request: Put,
-    options: &TransferOptions,
-) -> ft_protocol::Result<Stored> {
-    let op = session.request(request).await?;
-    let job = SendJob {
-        source,
-        algorithm: options.digest,
-        whole: options.digest != Algorithm::Md5Tree,
-        known: None,
-        meter: Arc::clone(&options.meter),
-        rate: options.rate,
-    };
-    let outcome = send(&mut session.conn, op, job).await;
-    // The receiver's own result counts; that it may not hear our END changes nothing.
-    let _ = session.end(op, &outcome).await;
-    let Sent { size, proof, whole, grew, path } = outcome?;
-    let path = RemotePath::from_wire(&path).map_err(|error| Error::protocol(error.to_string()))?;
-    Ok(Stored { size, proof, whole, kept: options.meter.kept(), grew, path })
+    origin: Origin,
+    options: &'a TransferOptions,
+}
+
+impl Store<'_> {
+    async fn once(&self, session: &mut Session, source: Source, again: bool) -> ft_protocol::Result<Stored> {
+        let op = session.request(Put { again, ..self.request.clone() }).await?;
+        let options = self.options;
+        let job = SendJob {
+            source,
+            algorithm: options.digest,
+            whole: options.digest != Algorithm::Md5Tree,
+            known: None,
+            meter: Arc::clone(&options.meter),
+            rate: options.rate,
+        };
+        let outcome = send(&mut session.conn, op, job).await;
+        // The receiver's own result counts; that it may not hear our END changes nothing.
+        let _ = session.end(op, &outcome).await;
+        let Sent { size, proof, whole, grew, path } = outcome?;
+        let path = self.origin.inward(&path)?;
+        Ok(Stored { size, proof, whole, kept: options.meter.kept(), grew, path })
+    }
 }

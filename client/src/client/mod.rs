@@ -13,6 +13,7 @@ mod idle;
 mod local;
 mod login;
 mod operations;
+mod origin;
 mod place;
 mod repeat;
 mod session;
@@ -22,6 +23,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ft_protocol::RemotePath;
 use ft_protocol::auth::{Fingerprint, Rights};
 use ft_protocol::digest::Algorithm;
 use ft_protocol::transfer::Meter;
@@ -37,6 +39,7 @@ pub use login::{Credential, Login};
 pub use operations::{DirEntry, EntryType, Summed};
 pub use trees::TreeOptions;
 
+use origin::Origin;
 use repeat::{Operation, Repeat};
 use session::Session;
 
@@ -94,6 +97,7 @@ impl fmt::Display for Account {
 /// What a [`Client`] is made of.
 pub struct Builder {
     account: Account,
+    origin: Origin,
     retries: u32,
     timeout: Option<Duration>,
     on_retry: OnRetry,
@@ -125,6 +129,16 @@ impl Builder {
     /// Lets this decide about the key that the server presents.
     pub fn trust(mut self, trust: Arc<dyn Trust>) -> Self {
         self.account.trust = trust;
+        self
+    }
+
+    /// Paths begin in this directory of the account: whatever is asked for is beneath it, and commands run there.
+    /// Where it does not exist, what makes missing directories makes it too. Default: the account's own root.
+    ///
+    /// It is no border for what the account may do: links beneath it may lead to any place in the account, and
+    /// commands go where they like. The server's own words about a failure name paths as the account has them.
+    pub fn root(mut self, root: RemotePath) -> Self {
+        self.origin = Origin::new(root);
         self
     }
 
@@ -211,6 +225,7 @@ impl Client {
         };
         Builder {
             account,
+            origin: Origin::default(),
             retries: 5,
             timeout: Some(Duration::from_secs(60)),
             on_retry: Box::new(|_, _, _| {}),

@@ -58,32 +58,39 @@ pub struct Summed {
 impl Client {
     /// Entries of a directory, in strictly increasing order of their names' bytes.
     pub async fn list(&mut self, path: &RemotePath) -> Result<Vec<DirEntry>> {
+        let path = self.builder.origin.outward(path)?;
         self.repeat(Repeat::Safe, None, List { path: path.as_bytes().to_vec() }).await
     }
 
     /// Metadata of one name; links are followed beneath the root.
     pub async fn stat(&mut self, path: &RemotePath) -> Result<DirEntry> {
+        let path = self.builder.origin.outward(path)?;
         self.repeat(Repeat::Safe, None, Stat { path: path.as_bytes().to_vec(), no_follow: false }).await
     }
 
     /// Digest of a file, read by the server or remembered from an earlier reading; `fresh`: read.
     pub async fn sum(&mut self, path: &RemotePath, algorithm: Algorithm, fresh: bool) -> Result<Summed> {
+        let path = self.builder.origin.outward(path)?;
         let request = Sum { path: path.as_bytes().to_vec(), digest: algorithm as u32, fresh };
         self.repeat(Repeat::Safe, None, Summing { request, algorithm }).await
     }
 
     /// Makes a directory; with `parents` also those above it, and an existing one is no failure.
     pub async fn make_dir(&mut self, path: &RemotePath, parents: bool) -> Result<()> {
+        let path = self.builder.origin.outward(path)?;
         self.repeat(Repeat::Safe, None, MakeDir { path: path.as_bytes().to_vec(), parents }).await
     }
 
     /// Removes a file, a link or an empty directory; `recursive`: a directory with all that is in it.
     pub async fn remove(&mut self, path: &RemotePath, recursive: bool) -> Result<()> {
+        let path = self.builder.origin.outward_name(path)?;
         self.repeat(Repeat::Never, None, Remove { path: path.as_bytes().to_vec(), recursive }).await
     }
 
     /// Renames, or moves into an existing directory, as mv(1).
     pub async fn rename(&mut self, from: &RemotePath, to: &RemotePath, no_clobber: bool) -> Result<()> {
+        let origin = &self.builder.origin;
+        let (from, to) = (origin.outward_name(from)?, origin.outward(to)?);
         let request = Rename { from: from.as_bytes().to_vec(), to: to.as_bytes().to_vec(), no_clobber };
         self.repeat(Repeat::Never, None, request).await
     }

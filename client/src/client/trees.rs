@@ -94,6 +94,7 @@ impl Client {
         options: &TreeOptions,
     ) -> Result<TreeDone> {
         only_one_of_both(options)?;
+        let from = self.builder.origin.outward(from)?;
         let once = Once::new(Arc::clone(&options.on_item), true);
         let request = TreeGet {
             path: from.as_bytes().to_vec(),
@@ -131,6 +132,9 @@ impl Client {
             return Err(Error::local(Status::Invalid, message).into());
         }
         only_one_of_both(options)?;
+        let origin = &self.builder.origin;
+        let to = origin.outward(to)?;
+        let backup = backup.map(|backup| origin.outward(backup)).transpose()?;
         // Held for the whole run: what is mounted over it, or unmounted, between two attempts is another directory.
         let source = from.to_owned();
         let root = tokio::task::spawn_blocking(move || Root::open(&source)).await;
