@@ -296,6 +296,7 @@ async fn put_once(
         known: None,
         meter: Arc::clone(&options.meter),
         rate: options.rate,
+        shared: options.shared.clone(),
     };
     let outcome = send(&mut session.conn, op, job).await;
     // The receiver's own result counts; that it may not hear our END changes nothing.

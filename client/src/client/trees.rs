@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ft_protocol::auth::Rights;
 use ft_protocol::digest::Algorithm;
 use ft_protocol::fs::{Filter, Kind, Names, Root};
+use ft_protocol::transfer::SharedDigests;
 use ft_protocol::tree::{
     Action, Item, OnItem, Place, ReceiveTree, SendTree, TreeDone, TreeMeter, Unheard, receive_tree, send_tree,
 };
@@ -50,6 +51,8 @@ pub struct TreeOptions {
     pub meter: Arc<TreeMeter>,
     /// Told of each name that is not simply equal, once, in the order of the tree, from another thread.
     pub on_item: OnItem,
+    /// Digests of what is put, shared with other clients that put the same directory. Default: none.
+    pub shared: Option<Arc<SharedDigests>>,
 }
 
 impl Default for TreeOptions {
@@ -69,6 +72,7 @@ impl Default for TreeOptions {
             names: None,
             meter: Arc::default(),
             on_item: Arc::new(|_| {}),
+            shared: None,
         }
     }
 }
@@ -200,6 +204,7 @@ impl Client {
                 meter: Arc::clone(&options.meter),
                 unheard: unheard.clone(),
                 on_item: once.on_item(),
+                shared: options.shared.clone(),
             };
             let outcome = send_tree(&mut session.conn, op, job).await;
             // The server's own END counts; that it may not hear ours changes nothing.

@@ -96,6 +96,7 @@ impl<'a> Run<'a> {
             resume: self.settings.resume,
             rate: self.settings.bwlimit,
             meter: Arc::default(),
+            shared: None,
         }
     }
 
