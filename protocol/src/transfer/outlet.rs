@@ -132,10 +132,10 @@ impl Outlet {
         }
     }
 
-    /// An error where nobody waits for what is done here.
+    /// An error where nobody waits for what is done here. That the connection is lost is for the async half to see: a
+    /// receiver that has said its last word may close it.
     pub(crate) fn still_wanted(&self) -> Result<()> {
-        let gone = self.tx.is_closed() || self.meter.abandoned.load(Ordering::Relaxed);
-        if gone { Err(interrupted()) } else { Ok(()) }
+        if self.meter.abandoned.load(Ordering::Relaxed) { Err(interrupted()) } else { Ok(()) }
     }
 
     fn hash(&self, content: &[u8], alone: bool) -> Hash {

@@ -75,14 +75,7 @@ impl TreeSource {
         let pulse = Pulse::new(op, tx.clone(), job.meter.bytes());
         Self {
             op,
-            out: Outlet::new(
-                op,
-                job.algorithm,
-                tx.clone(),
-                Arc::clone(&job.meter.bytes),
-                job.rate,
-                job.shared,
-            ),
+            out: Outlet::new(op, job.algorithm, tx.clone(), job.meter.bytes(), job.rate, job.shared),
             dirs: Dirs::new(job.root.clone()),
             whole: job.whole,
             meter: job.meter,

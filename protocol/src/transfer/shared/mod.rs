@@ -136,7 +136,7 @@ impl SharedDigests {
             GuardResult::Value(digest) => digest,
             GuardResult::Guard(claim) => {
                 let digest = hash();
-                // It was forgotten meanwhile.
+                // Where it is not kept, the next one hashes the block again.
                 let _ = claim.insert(digest);
                 digest
             }
@@ -254,3 +254,5 @@ fn has_settled(ctime: Mtime) -> bool {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wrong_tests;
