@@ -46,11 +46,9 @@ async fn send_one(source: &Path, to: &Path, shared: &Arc<SharedDigests>) -> Resu
             meter: Arc::default(),
             rate: None,
         };
-        if let Ok(received) = receive(&mut b, OP, job).await {
-            let digest = received.proof.to_vec();
-            b.tx.send(OP, FileResult { file: 0, digest, path: vec![] }).await.unwrap();
-        }
-        b
+        let digest = receive(&mut b, OP, job).await.ok()?.proof.to_vec();
+        b.tx.send(OP, FileResult { file: 0, digest, path: vec![] }).await.unwrap();
+        Some(b)
     });
     let file = fs::File::open(source).unwrap();
     let meta = Meta::of(&file).unwrap();
