@@ -65,6 +65,7 @@ impl Hosts<'_> {
             board: self.shared.board.clone(),
             progress: self.shared.board.host(&name),
             keys: self.shared.keys.clone(),
+            digests: Arc::clone(&self.shared.digests),
             stdin: self.shared.stdin.clone(),
         };
         let current = Current::default();
