@@ -8,7 +8,7 @@ use clap::{ArgMatches, Args, ValueHint};
 
 use super::globals::ConnectionArgs;
 use super::values::Limit;
-use super::{CheckPlan, GetPlan, LocalTarget, Plan, UsageError, was_typed};
+use super::{CheckPlan, GetPlan, HostsPlan, LocalTarget, Plan, UsageError, was_typed};
 use crate::cli::Input;
 use crate::inventory::{HostList, Selection};
 
@@ -136,7 +136,18 @@ impl FleetArgs {
             ("--retry-file", self.retry_file.is_some()),
             ("-x", selection.exclude.is_some()),
         ];
-        if matches!(plan, Plan::Hosts(_)) {
+        let selection = match plan {
+            Plan::Hosts(HostsPlan::Ping(selection)) => selection.clone(),
+            // What the environment says is not meant for a command that takes no host, or has one of its own.
+            Plan::Join(_) | Plan::Key | Plan::Completions(_) | Plan::Man(_) => return Ok(None),
+            Plan::Check(CheckPlan::Receipt { .. } | CheckPlan::Sums { .. })
+                if !selects && !was_typed(matches, "hosts") =>
+            {
+                return Ok(None);
+            }
+            _ => selection,
+        };
+        if matches!(plan, Plan::Hosts(other) if !matches!(other, HostsPlan::Ping(_))) {
             // They change or show the configuration, and know themselves what a selection means to them.
             return match several.iter().find(|(option, given)| *given && *option != "-x") {
                 Some((option, _)) => Err(UsageError::new(format!("{option} makes no sense with 'hosts'"))),
@@ -185,7 +196,6 @@ fn takes_many(plan: &Plan) -> Result<(), UsageError> {
         Plan::Exec(exec) if exec.input == Input::Terminal => one("--tty takes"),
         Plan::Check(CheckPlan::Receipt { .. } | CheckPlan::Sums { .. }) => one("a receipt is that of"),
         Plan::Shell => one("the shell takes"),
-        Plan::Join(_) => one("join takes"),
         _ => Ok(()),
     }
 }

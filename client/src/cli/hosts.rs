@@ -8,7 +8,7 @@ use super::globals::ConnectionArgs;
 use super::{UsageError, was_typed};
 use crate::address::{AddressError, HostSpec};
 use crate::config::{HostEntry, check_tag, parse_root};
-use crate::inventory::{Selection, groups};
+use crate::inventory::{HostList, Selection, groups};
 use ft_protocol::RemotePath;
 
 /// List and change the hosts of the configuration
@@ -29,6 +29,7 @@ enum HostsVerb {
     Show(ShowArgs),
     Add(Box<AddArgs>),
     Remove(RemoveArgs),
+    Ping(PingArgs),
     Import(ImportArgs),
 }
 
@@ -87,6 +88,18 @@ struct RemoveArgs {
     names: Vec<Names>,
 }
 
+/// Connect and log in to hosts, and say how long that takes and what may be done there
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Without names those that -H, -g and --tags select, or else all of the configuration. Each is tried once.\n\n\
+    Examples:\n  ftclient hosts ping\n  ftclient hosts ping web01 db1\n  ftclient hosts ping -g web"
+)]
+struct PingArgs {
+    /// Names, patterns or addresses
+    #[arg(value_name = "HOST")]
+    hosts: Vec<HostList>,
+}
+
 /// Take in hosts and groups from an INI file, passwords into files of their own
 #[derive(Debug, Args)]
 #[command(
@@ -117,6 +130,8 @@ pub enum HostsPlan {
     Add(Box<AddPlan>),
     /// Remove these names, each once.
     Remove(Vec<String>),
+    /// Log in to these.
+    Ping(Selection),
     /// Take in an INI file.
     Import(ImportPlan),
 }
@@ -159,9 +174,9 @@ impl HostsArgs {
             selection.hosts.is_some() || selection.exclude.is_some() || !selection.groups.is_empty();
         // The tags of 'hosts add' are those that hosts get.
         let selects = selects || (!selection.tags.is_empty() && !matches!(self.verb, HostsVerb::Add(_)));
-        if selects && !matches!(self.verb, HostsVerb::List(_)) {
+        if selects && !matches!(self.verb, HostsVerb::List(_) | HostsVerb::Ping(_)) {
             return Err(UsageError::new(
-                "-H, -g, -x and --tags select hosts for 'hosts list'; here hosts are named by what follows the command",
+                "-H, -g, -x and --tags select hosts for 'hosts list' and 'hosts ping'; here hosts are named by what follows the command",
             ));
         }
         Ok(match self.verb {
@@ -169,6 +184,7 @@ impl HostsArgs {
             HostsVerb::Show(args) => HostsPlan::Show(args.name),
             HostsVerb::Add(args) => HostsPlan::Add(Box::new(args.plan(typed(connection, matches))?)),
             HostsVerb::Remove(args) => HostsPlan::Remove(each_once(args.names)),
+            HostsVerb::Ping(args) => HostsPlan::Ping(args.selection(selection)),
             HostsVerb::Import(ImportArgs { file, replace, dry_run }) => {
                 HostsPlan::Import(ImportPlan { file, replace, dry_run })
             }
@@ -189,6 +205,17 @@ fn typed(connection: &ConnectionArgs, matches: &ArgMatches) -> HostEntry {
         password_command: kept(matches, "password_command", &connection.password_command),
         fingerprint: kept(matches, "fingerprint", &connection.fingerprint).map(|key| key.to_string()),
         ..HostEntry::default()
+    }
+}
+
+impl PingArgs {
+    fn selection(self, typed: Selection) -> Selection {
+        let hosts = HostList::joined(self.hosts.into_iter().chain(typed.hosts));
+        let groups = match hosts.is_none() && typed.groups.is_empty() && typed.tags.is_empty() {
+            true => vec![groups::ALL.to_owned()],
+            false => typed.groups,
+        };
+        Selection { hosts, groups, ..typed }
     }
 }
 

@@ -5,6 +5,7 @@ mod import;
 mod show;
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use super::Failed;
 use super::context::Context;
@@ -14,6 +15,7 @@ use crate::config::{Config, ConfigError, HostEntry};
 use crate::config_edit::Editor;
 use crate::exit::Exit;
 use crate::inventory::{Selection, chosen, did_you_mean, nearest_hosts};
+use crate::output::Event;
 use event::{Change, HostEvent};
 
 pub(super) fn run(context: &Context, plan: HostsPlan) -> Result<Exit, Failed> {
@@ -23,7 +25,26 @@ pub(super) fn run(context: &Context, plan: HostsPlan) -> Result<Exit, Failed> {
         HostsPlan::Add(plan) => add(context, *plan),
         HostsPlan::Remove(names) => remove(context, names),
         HostsPlan::Import(plan) => import::run(context, &plan),
+        HostsPlan::Ping(_) => Err(Failed::new(Exit::Failure, "internal error: ping is for many hosts")),
     }
+}
+
+/// Logs in to the host of this context, once.
+pub(super) async fn ping(context: &Context) -> Result<Exit, Failed> {
+    let begun = Instant::now();
+    let mut server = context.server().await?;
+    server.client.set_retries(0);
+    server.client.login().await?;
+    let seconds = begun.elapsed().as_secs_f64();
+    let rights = server.client.rights().unwrap_or_default().to_string();
+    let user = server.user.clone().unwrap_or_default();
+    if context.output.options().json {
+        context.output.event(&Event::Pong { host: server.name.clone(), user, rights, seconds })?;
+    } else {
+        context.output.data(format!("{:.1} ms, {user} may {rights}\n", seconds * 1e3).as_bytes())?;
+    }
+    server.client.close().await;
+    Ok(Exit::Ok)
 }
 
 fn list(context: &Context, selection: &Selection) -> Result<Exit, Failed> {
