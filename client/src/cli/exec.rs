@@ -27,13 +27,14 @@ Ctrl-C, a closed standard output, a lost connection and a deadline end the progr
 --timeout counts only where it is given for this command (or by FTCLIENT_TIMEOUT).
 
 Exit codes: that of the program; 128+N where signal N ended it; 2 usage, configuration or no host; 255 anything \
-else that went wrong, with the cause on standard error.
+else that went wrong, with the cause on standard error. On many hosts 0, or 3 where one is not ok; -S is the largest.
 
 Examples:
   ftclient exec -H nas df -h
   ftclient exec --shell 'du -s * | sort -n'
   tar c src | ftclient exec --cwd backup tar x
-  ftclient exec --tty htop"
+  ftclient exec --tty htop
+  ftclient exec -g web -b df -h"
 )]
 pub(super) struct ExecArgs {
     /// The program and its arguments

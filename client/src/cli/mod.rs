@@ -52,7 +52,10 @@ has no '/' before it, so host:2222 names a file; ports come from -P, a URL or th
 -H, FTCLIENT_HOSTS and default_host of the configuration are used. host: is the root of the account. \
 '*', '?' and '[...]' in remote names are patterns (quote them from your shell); a backslash takes away their meaning.
 
-Exit codes: 0 done and verified; 1 failure; 2 usage or configuration; 3 some files failed; 4 not found; \
+Many hosts at once: choose them with -g, --tags, or -H and a list, a pattern (web[01-20]) or @FILE, and write the remote \
+side of sync and check as :path. What is got goes into a directory for each host.
+
+Exit codes: 0 done and verified; 1 failure; 2 usage or configuration; 3 some files or hosts failed; 4 not found; \
 5 network or temporary, a retry is safe; 6 digest mismatch; 7 login, server key or missing right; 8 server limit or --max-delete; \
 9 nothing to do (--error-on-no-transfer); 10 deadline; 11 locked or busy; 12 disk full; 13 versions do not fit.";
 
