@@ -15,6 +15,7 @@ use crate::output::reason;
 mod key_file;
 mod password;
 
+pub(crate) use key_file::check_file;
 pub use key_file::load_or_make_client_key;
 pub(crate) use password::MAX_PASSWORD;
 pub use password::{PasswordSource, ask_on_terminal};

@@ -41,7 +41,19 @@ impl How {
         self != How::AcceptNew
     }
 
-    fn word(self) -> &'static str {
+    /// In words, as it is shown behind a key.
+    pub(crate) fn described(self) -> &'static str {
+        match self {
+            How::Prompt => "compared at a prompt",
+            How::AcceptNew => "accepted without a look, by --accept-new",
+            How::Trust => "confirmed by 'ftclient trust'",
+            How::Join => "of the join string",
+            How::Fingerprint => "given by --fingerprint",
+        }
+    }
+
+    /// As it is written in the file.
+    pub(crate) fn word(self) -> &'static str {
         match self {
             How::Prompt => "prompt",
             How::AcceptNew => "accept-new",
@@ -59,6 +71,8 @@ pub struct Known {
     pub fingerprint: Fingerprint,
     /// See [`How::is_confirmed`].
     pub confirmed: bool,
+    /// How it came to be trusted.
+    pub how: How,
 }
 
 /// The file could not be read, understood or written.
@@ -107,7 +121,11 @@ impl KnownHosts {
         let name = entry_name(host, port);
         let lines = self.read()?;
         let found = lines.iter().find_map(|line| line.entry.as_ref().filter(|entry| entry.name == name));
-        Ok(found.map(|entry| Known { fingerprint: entry.fingerprint, confirmed: entry.how.is_confirmed() }))
+        Ok(found.map(|entry| Known {
+            fingerprint: entry.fingerprint,
+            confirmed: entry.how.is_confirmed(),
+            how: entry.how,
+        }))
     }
 
     /// Trusts a key from now on, in place of any other of this host and port.

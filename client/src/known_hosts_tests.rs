@@ -26,7 +26,10 @@ fn keys_are_kept_with_comments_and_a_private_mode() {
         text.starts_with(&format!("# mine\n\nnas:1 {} how=prompt 2026-01-31\n  # indented\n", key(1))),
         "{text}"
     );
-    assert_eq!(hosts.lookup("nas", 1).unwrap(), Some(Known { fingerprint: key(1), confirmed: true }));
+    assert_eq!(
+        hosts.lookup("nas", 1).unwrap(),
+        Some(Known { fingerprint: key(1), confirmed: true, how: How::Prompt })
+    );
     assert_eq!(hosts.lookup("fe80::1", 2).unwrap().unwrap().fingerprint, key(2));
     assert_eq!(hosts.lookup("nas", 2).unwrap(), None, "another port is another server");
     assert_eq!(fs::metadata(hosts.path()).unwrap().permissions().mode() & 0o777, 0o600);
@@ -73,7 +76,10 @@ fn two_writers_lose_nothing() {
 }
 
 fn decided(known: Option<(u8, bool)>, expected: Option<u8>, accept_new: bool, terminal: bool) -> Decision {
-    let known = known.map(|(byte, confirmed)| Known { fingerprint: key(byte), confirmed });
+    let known = known.map(|(byte, confirmed)| {
+        let how = if confirmed { How::Trust } else { How::AcceptNew };
+        Known { fingerprint: key(byte), confirmed, how }
+    });
     decide(&"nas", known.as_ref(), &key(1), expected.map(key).as_ref(), accept_new, terminal)
 }
 

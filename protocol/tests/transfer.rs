@@ -40,7 +40,7 @@ fn file_source(dir: &Path, name: &str) -> Source {
 }
 
 fn job(source: Source, algorithm: Algorithm) -> SendJob {
-    SendJob { source, algorithm, whole: true, known: None, meter: Arc::default(), rate: None }
+    SendJob { source, algorithm, whole: true, known: None, meter: Arc::default(), rate: None, shared: None }
 }
 
 fn file_sink(dir: &Path, key: Option<[u8; 16]>) -> Sink {

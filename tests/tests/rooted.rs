@@ -19,9 +19,8 @@ use ft_protocol::digest::Algorithm;
 use ft_protocol::fs::Filter;
 use ft_protocol::wire::Message;
 use ft_protocol::wire::message::{End, FileResult};
-use ft_tests::content::{pattern, proof};
+use ft_tests::content::{blocks, file, pattern, proof};
 use ft_tests::hostile::{Action, HostileServer};
-use ft_tests::proxy::{Direction, Fault, Proxy, What};
 use ft_tests::server::TestServer;
 use ft_tests::tree::contents;
 use ftclient::client::{Builder, Command, Control, Ended, EntryType, Finished, PutTarget, Streams};
@@ -161,29 +160,28 @@ async fn one_that_is_not_there_is_made_with_other_missing_directories_and_never_
 
 #[tokio::test]
 async fn what_a_broken_get_left_belongs_to_its_own_root() {
-    let server = TestServer::start().await;
-    let content = pattern(5 << 20);
-    for root in ["one", "other"] {
-        fs::create_dir(server.root().join(root)).unwrap();
-        let mut file = fs::File::create(server.root().join(root).join("big")).unwrap();
-        std::io::Write::write_all(&mut file, &content).unwrap();
-        file.set_modified(std::time::UNIX_EPOCH).unwrap();
-    }
-    let proxy = Proxy::start(server.address()).await;
-    proxy.plan(Fault { direction: Direction::ToClient, after: 4 << 20, what: What::Reset });
+    let content = pattern(3 << 20);
+    let failed = End { status: Status::Failed as u32, message: String::new() };
+    let server = HostileServer::start(move |op, message| {
+        let answers: Vec<Message> = match message {
+            Message::Get(_) => vec![file(content.len() as u64).into()],
+            // Two blocks of three: each is announced first.
+            Message::Accept(_) => {
+                blocks(&content).into_iter().take(4).chain([failed.clone().into()]).collect()
+            }
+            _ => Vec::new(),
+        };
+        answers.into_iter().map(|message| Action::Send(op, message)).collect()
+    });
+    let server = server.await;
     let place = tempfile::tempdir().unwrap();
     let (to, options) = (local(place.path(), "big"), TransferOptions::default());
-    let through = |root: &str| {
-        let builder = builder(proxy.address(), server.fingerprint(), PATIENCE);
-        builder.root(remote(root)).build().unwrap()
-    };
-    through("one").get_file(&remote("big"), &to, &options).await.unwrap_err();
-    assert_eq!(names(place.path()).len(), 1, "a partial file");
-    let other = through("other").get_file(&remote("big"), &to, &options).await.unwrap();
-    assert_eq!((other.kept, names(place.path()).len()), (0, 2));
-    let one = through("one").get_file(&remote("big"), &to, &options).await.unwrap();
-    assert!(one.kept > 0);
-    assert_eq!(names(place.path()), ["big"]);
+    for (root, left) in [("one", 1), ("other", 2), ("one", 2)] {
+        let builder = builder(server.address(), server.fingerprint(), PATIENCE);
+        let mut client = builder.root(remote(root)).build().unwrap();
+        let error = client.get_file(&remote("big"), &to, &options).await.unwrap_err();
+        assert_eq!((error.status(), names(place.path()).len()), (Status::Failed, left), "{root}: {error}");
+    }
 }
 
 #[tokio::test]

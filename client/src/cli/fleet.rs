@@ -8,7 +8,7 @@ use clap::{ArgMatches, Args, ValueHint};
 
 use super::globals::ConnectionArgs;
 use super::values::Limit;
-use super::{CheckPlan, GetPlan, LocalTarget, Plan, UsageError, was_typed};
+use super::{CheckPlan, GetPlan, HostsPlan, LocalTarget, Plan, UsageError, was_typed};
 use crate::cli::Input;
 use crate::inventory::{HostList, Selection};
 
@@ -105,6 +105,12 @@ pub struct FleetPlan {
 }
 
 impl FleetArgs {
+    /// What is selected, where `hosts` is what `-H` says.
+    pub(super) fn selection(&self, hosts: Option<HostList>) -> Selection {
+        let Self { groups, exclude_hosts, tags, .. } = self;
+        Selection { hosts, groups: groups.clone(), exclude: exclude_hosts.clone(), tags: tags.clone() }
+    }
+
     /// The run on many hosts, where the command line selects them. `named`: the operands name the host.
     pub(super) fn plan(
         self,
@@ -114,28 +120,41 @@ impl FleetArgs {
         matches: &ArgMatches,
         json: bool,
     ) -> Result<Option<FleetPlan>, UsageError> {
-        let selection = Selection {
-            // What the operands name goes before the environment; beside a typed -H it was refused already.
-            hosts: connection.hosts.clone().filter(|_| !named),
-            groups: self.groups,
-            exclude: self.exclude_hosts,
-            tags: self.tags,
-        };
+        // What the operands name goes before the environment; beside a typed -H it was refused already.
+        let selection = self.selection(connection.hosts.clone().filter(|_| !named));
         // Which hosts are meant by the environment must not change what is typed.
         let selects = !selection.groups.is_empty() || !selection.tags.is_empty();
         let selection = match selects && !was_typed(matches, "hosts") {
             true => Selection { hosts: None, ..selection },
             false => selection,
         };
+        let several = [
+            ("-b", self.gather),
+            ("--serial", self.serial.is_some()),
+            ("--fail-fast", self.fail_fast),
+            ("--host-deadline", self.host_deadline.is_some()),
+            ("--retry-file", self.retry_file.is_some()),
+            ("-x", selection.exclude.is_some()),
+        ];
+        let selection = match plan {
+            Plan::Hosts(HostsPlan::Ping(selection)) => selection.clone(),
+            // What the environment says is not meant for a command that takes no host, or has one of its own.
+            Plan::Join(_) | Plan::Key | Plan::Completions(_) | Plan::Man(_) => return Ok(None),
+            Plan::Check(CheckPlan::Receipt { .. } | CheckPlan::Sums { .. })
+                if !selects && !was_typed(matches, "hosts") =>
+            {
+                return Ok(None);
+            }
+            _ => selection,
+        };
+        if matches!(plan, Plan::Hosts(other) if !matches!(other, HostsPlan::Ping(_))) {
+            // They change or show the configuration, and know themselves what a selection means to them.
+            return match several.iter().find(|(option, given)| *given && *option != "-x") {
+                Some((option, _)) => Err(UsageError::new(format!("{option} makes no sense with 'hosts'"))),
+                None => Ok(None),
+            };
+        }
         if !selection.is_fleet() {
-            let several = [
-                ("-x", selection.exclude.is_some()),
-                ("-b", self.gather),
-                ("--serial", self.serial.is_some()),
-                ("--fail-fast", self.fail_fast),
-                ("--host-deadline", self.host_deadline.is_some()),
-                ("--retry-file", self.retry_file.is_some()),
-            ];
             return match several.iter().find(|(_, given)| *given) {
                 Some((option, _)) => Err(UsageError::new(format!(
                     "{option} is for several hosts: choose them with -g, --tags, or -H and a list (a list of one host ends in a comma: -H web1,)"
@@ -177,7 +196,6 @@ fn takes_many(plan: &Plan) -> Result<(), UsageError> {
         Plan::Exec(exec) if exec.input == Input::Terminal => one("--tty takes"),
         Plan::Check(CheckPlan::Receipt { .. } | CheckPlan::Sums { .. }) => one("a receipt is that of"),
         Plan::Shell => one("the shell takes"),
-        Plan::Join(_) => one("join takes"),
         _ => Ok(()),
     }
 }

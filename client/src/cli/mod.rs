@@ -8,6 +8,7 @@ mod backup;
 mod exec;
 mod fleet;
 pub mod globals;
+mod hosts;
 mod remote;
 pub(crate) mod select;
 mod setup;
@@ -21,7 +22,6 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use ft_protocol::RemotePath;
@@ -37,6 +37,7 @@ pub use backup::BackupDir;
 pub use clap_complete::Shell;
 pub use exec::{ExecPlan, Input};
 pub use fleet::{FleetPlan, Serial};
+pub use hosts::{AddPlan, HostsPlan, ImportPlan};
 pub use remote::{LsPlan, MkdirPlan, MvPlan, RmPlan, StatPlan, SumPlan};
 pub use select::{NameList, RuleSource, Selection};
 pub use setup::{JoinPlan, TrustPlan, write_completions, write_man};
@@ -83,6 +84,7 @@ enum Verb {
     Mv(remote::MvArgs),
     Exec(exec::ExecArgs),
     Shell(shell::ShellArgs),
+    Hosts(hosts::HostsArgs),
     Join(setup::JoinArgs),
     Trust(setup::TrustArgs),
     Key(setup::KeyArgs),
@@ -132,6 +134,8 @@ pub enum Plan {
     Exec(ExecPlan),
     /// Read commands from a prompt or a script; the host is in [`Invocation::host`].
     Shell,
+    /// List or change the hosts of the configuration.
+    Hosts(HostsPlan),
     /// Enrol with a join string.
     Join(JoinPlan),
     /// Trust or forget a server's key; the host is in [`Invocation::host`].
@@ -206,9 +210,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Sto
     let args: Vec<OsString> = args.into_iter().collect();
     let usage = |message: String| Stop::Usage { message, json: asks_for_json(&args) };
     let from_clap = |error: clap::Error| {
-        if let Some(later) = not_yet(&error) {
-            usage(format!("error: {later}"))
-        } else if error.use_stderr() {
+        if error.use_stderr() {
             // clap quotes what was typed; only line breaks of its own making may stay.
             usage(escape_lines(&error.to_string()))
         } else {
@@ -221,15 +223,6 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Sto
     one_password(&mut cli.connection, &matches)
         .and_then(|()| resolve(cli, explicit, &matches))
         .map_err(|error| usage(format!("error: {}", Escaped::from(error.0.as_str()))))
-}
-
-/// Commands that are still to come.
-fn not_yet(error: &clap::Error) -> Option<String> {
-    let verb = match (error.kind(), error.get(ContextKind::InvalidSubcommand)) {
-        (ErrorKind::InvalidSubcommand, Some(ContextValue::String(verb))) => verb.as_str(),
-        _ => return None,
-    };
-    (verb == "hosts").then(|| format!("'{verb}' is not in this release; 'ftclient --help' lists what is"))
 }
 
 /// A typed password option beats the other one's variable; two typed ones exclude each other.
@@ -274,6 +267,10 @@ fn resolve(cli: Cli, explicit: Option<HostList>, matches: &ArgMatches) -> Result
                 hosts.name(host)?;
             }
             Plan::Shell
+        }
+        Verb::Hosts(args) => {
+            let selection = cli.fleet.selection(hosts.explicit.take());
+            Plan::Hosts(args.plan(selection, &cli.connection, matches)?)
         }
         Verb::Join(args) => Plan::Join(args.plan()),
         Verb::Trust(args) => {

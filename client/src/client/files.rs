@@ -310,6 +310,7 @@ impl Store<'_> {
             known: None,
             meter: Arc::clone(&options.meter),
             rate: options.rate,
+            shared: options.shared.clone(),
         };
         let outcome = send(&mut session.conn, op, job).await;
         // The receiver's own result counts; that it may not hear our END changes nothing.

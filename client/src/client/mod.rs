@@ -26,7 +26,7 @@ use std::time::Duration;
 use ft_protocol::RemotePath;
 use ft_protocol::auth::{Fingerprint, Rights};
 use ft_protocol::digest::Algorithm;
-use ft_protocol::transfer::Meter;
+use ft_protocol::transfer::{Meter, SharedDigests};
 use ssh_key::PrivateKey;
 
 pub use check::CheckOptions;
@@ -62,6 +62,8 @@ pub struct TransferOptions {
     pub rate: Option<u64>,
     /// Where progress can be read while the transfer runs.
     pub meter: Arc<Meter>,
+    /// Digests of what is put, shared with other clients that put the same file. Default: none.
+    pub shared: Option<Arc<SharedDigests>>,
 }
 
 impl Default for TransferOptions {
@@ -73,6 +75,7 @@ impl Default for TransferOptions {
             resume: true,
             rate: None,
             meter: Arc::default(),
+            shared: None,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ft_protocol::auth::Rights;
 use ft_protocol::digest::Algorithm;
 use ft_protocol::fs::{Filter, Kind, Names, Root};
+use ft_protocol::transfer::SharedDigests;
 use ft_protocol::tree::{
     Action, Item, OnItem, Place, ReceiveTree, SendTree, TreeDone, TreeMeter, Unheard, receive_tree, send_tree,
 };
@@ -47,6 +48,8 @@ pub struct TreeOptions {
     pub filter: Filter,
     /// All that is copied, where not everything is.
     pub names: Option<Names>,
+    /// Digests of what is put, shared with other clients that put the same directory. Default: none.
+    pub shared: Option<Arc<SharedDigests>>,
     /// Where progress can be read while it runs.
     pub meter: Arc<TreeMeter>,
     /// Told of each name that is not simply equal, once, in the order of the tree, from another thread.
@@ -66,6 +69,7 @@ impl Default for TreeOptions {
             parents: false,
             dry_run: false,
             rate: None,
+            shared: None,
             filter: Filter::default(),
             names: None,
             meter: Arc::default(),
@@ -259,6 +263,7 @@ impl StoreTree<'_> {
             meter: Arc::clone(&options.meter),
             unheard: self.unheard.clone(),
             on_item: self.once.on_item(),
+            shared: options.shared.clone(),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ft_protocol::auth::Fingerprint;
+use ft_protocol::transfer::SharedDigests;
 use tempfile::NamedTempFile;
 
 use super::Failed;
@@ -45,6 +46,8 @@ pub(super) struct Member {
     /// Its own part of the board.
     pub(super) progress: Progress,
     pub(super) keys: Keys,
+    /// Of what is put: each file is hashed once for all.
+    pub(super) digests: Arc<SharedDigests>,
     /// All that was on standard input, where it is read.
     pub(super) stdin: Option<Arc<NamedTempFile>>,
 }
@@ -181,6 +184,11 @@ impl Context {
             Some(member) => member.progress.clone(),
             None => Progress::new(&self.output, self.settings.progress),
         }
+    }
+
+    /// Digests of what is put, where others put the same.
+    pub(super) fn digests(&self) -> Option<Arc<SharedDigests>> {
+        self.member.as_ref().map(|member| Arc::clone(&member.digests))
     }
 
     /// Asks a person who is there, one question at a time; everything but yes is no. Blocks.

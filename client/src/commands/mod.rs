@@ -8,6 +8,7 @@ mod exec;
 mod expand;
 mod fleet;
 mod get;
+mod hosts;
 mod local_sum;
 mod put;
 mod receipt;
@@ -151,6 +152,7 @@ async fn perform(context: &Context, plan: Plan) -> Result<u8, Failed> {
         Plan::Join(plan) => setup::join(context, plan).await.map(Exit::code),
         Plan::Trust(plan) => setup::trust(context, plan).await.map(Exit::code),
         Plan::Key => setup::key(context).await.map(Exit::code),
+        Plan::Hosts(plan) => hosts::run(context, plan).map(Exit::code),
         Plan::Check(CheckPlan::Sums { run, remote }) => receipt::sums(context, &run, remote).map(Exit::code),
         Plan::Check(CheckPlan::Receipt { run, sides }) => {
             receipt::check_alone(context, &run, sides).await.map(Exit::code)
@@ -184,6 +186,7 @@ async fn work(context: &Context, server: &mut Server, plan: Plan) -> Result<Exit
         | Plan::Join(_)
         | Plan::Trust(_)
         | Plan::Key
+        | Plan::Hosts(_)
         | Plan::Completions(_)
         | Plan::Man(_) => Err(Failed::new(Exit::Failure, "internal error: no server carries this out")),
     }

@@ -125,6 +125,7 @@ async fn presented(context: &Context, endpoint: &crate::endpoint::Endpoint) -> R
             Err("only looked at".into())
         }
     }
+    crate::inventory::check_name(endpoint, &context.config, &context.paths.config).await?;
     let look = Arc::new(Look::default());
     let mut client = context.builder(endpoint).trust(Arc::clone(&look) as Arc<dyn Trust>).build()?;
     let ended = client.login().await;

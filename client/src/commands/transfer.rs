@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ft_protocol::digest::Algorithm;
-use ft_protocol::transfer::Meter;
+use ft_protocol::transfer::{Meter, SharedDigests};
 use ft_protocol::tree::{TreeDone, TreeMeter};
 use ft_protocol::{Error, RemotePath, Status};
 use tokio::time::interval;
@@ -88,6 +88,11 @@ impl<'a> Run<'a> {
         self.shown.context.stdin()
     }
 
+    /// Digests of what is put, where others put the same.
+    pub(super) fn digests(&self) -> Option<Arc<SharedDigests>> {
+        self.shown.context.digests()
+    }
+
     /// What is computed and compared.
     pub(super) fn digest(&self) -> Algorithm {
         algorithm(self.settings.digest)
@@ -102,6 +107,7 @@ impl<'a> Run<'a> {
             resume: self.settings.resume,
             rate: self.settings.bwlimit,
             meter: Arc::default(),
+            shared: self.digests(),
         }
     }
 

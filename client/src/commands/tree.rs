@@ -136,6 +136,7 @@ impl Trees {
             names: self.names.clone(),
             meter: Arc::default(),
             on_item: Arc::new(move |item| books.open().item(&place, item)),
+            shared: run.digests(),
         }
     }
 }

@@ -85,8 +85,16 @@ pub(super) fn read_private(path: &Path) -> Result<Zeroizing<String>, CredentialE
     Ok(text)
 }
 
+/// Refuses a file with a secret that is missing, or that group or others may read. It is not opened: a pipe would be
+/// emptied, or waited for.
+pub(crate) fn check_file(path: &Path) -> Result<(), CredentialError> {
+    let found = path.metadata();
+    let found = found.map_err(|error| CredentialError(format!("{}: {}", path.display(), reason(&error))))?;
+    check_private(path, &found)
+}
+
 /// Refuses a file with a secret that group or others may read.
-pub(super) fn check_private(path: &Path, found: &Metadata) -> Result<(), CredentialError> {
+fn check_private(path: &Path, found: &Metadata) -> Result<(), CredentialError> {
     let (shown, mode) = (path.display(), found.mode());
     match mode & 0o077 {
         0 => Ok(()),

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use zeroize::Zeroizing;
 
 use super::CredentialError;
-use super::key_file::{check_private, read_private};
+use super::key_file::{check_file, read_private};
 use crate::output::reason;
 use crate::words;
 
@@ -40,12 +40,7 @@ impl PasswordSource {
     /// when the password is needed.
     pub(super) fn check(&self) -> Result<(), CredentialError> {
         match self {
-            // Not opened: a pipe would be emptied, or waited for.
-            PasswordSource::File(path) => {
-                let found = path.metadata();
-                let failed = |error| CredentialError(format!("{}: {}", path.display(), reason(&error)));
-                check_private(path, &found.map_err(failed)?)
-            }
+            PasswordSource::File(path) => check_file(path),
             PasswordSource::Command(_) | PasswordSource::Prompt(_) => Ok(()),
         }
     }

@@ -152,8 +152,9 @@ struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     fn new(config: &'a Config, replace: bool) -> Self {
-        let known = config.names().map(|name| (name.to_lowercase(), name.to_owned())).collect();
-        Self { config, replace, found: Vec::new(), known }
+        let mut plan = Self { config, replace, found: Vec::new(), known: BTreeMap::new() };
+        config.names().for_each(|name| plan.know(name));
+        plan
     }
 
     fn run(mut self, ini: &Ini) -> Vec<Found> {
@@ -189,10 +190,10 @@ impl<'a> Plan<'a> {
 
     fn host(&mut self, section: &Section, defaults: Option<&Section>) -> Result<ImportedHost, String> {
         let name = section.name.as_str();
-        address::check_host(name).map_err(|error| error.to_string())?;
+        address::check_host(name).map_err(|_| {
+            "the name of a host has letters, digits, '.', '-' and '_', and not dots alone".to_owned()
+        })?;
         let exists = self.config.hosts.contains_key(name);
-        // Also one that is left as it is may be in groups.
-        self.known.insert(name.to_lowercase(), name.to_owned());
         if exists && !self.replace {
             return Err("it is in the configuration already; --replace takes this one instead".into());
         }
@@ -200,8 +201,8 @@ impl<'a> Plan<'a> {
             let entry = section.get(key).or_else(|| defaults.and_then(|defaults| defaults.get(key)));
             entry.filter(|entry| !entry.value.is_empty())
         };
-        let host = read_host(&get);
-        let mut host = host.inspect_err(|_| drop(self.known.remove(&name.to_lowercase())))?;
+        let mut host = read_host(&get)?;
+        self.know(name);
         if host.port == Some(SSH) {
             host.port = None;
             let what = format!(
@@ -249,6 +250,14 @@ impl<'a> Plan<'a> {
         match hosts.is_empty() {
             true => Err("none of its hosts is left".into()),
             false => Ok(ImportedGroup { name: name.to_owned(), hosts, replaces: exists }),
+        }
+    }
+
+    /// Groups may hold this host. Of names that differ in case only, the one in lower case is meant.
+    fn know(&mut self, name: &str) {
+        let lower = name.to_lowercase();
+        if lower == name || !self.known.contains_key(&lower) {
+            self.known.insert(lower, name.to_owned());
         }
     }
 

@@ -74,6 +74,12 @@ impl HostList {
         }
     }
 
+    /// All words of several lists; `None` where there are none.
+    pub(crate) fn joined(lists: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let terms: Vec<Term> = lists.into_iter().flat_map(|list| list.terms).collect();
+        (!terms.is_empty()).then_some(Self { terms, commas: true })
+    }
+
     /// The words.
     pub fn terms(&self) -> &[Term] {
         &self.terms

@@ -1,13 +1,13 @@
 //! Many hosts: how they are written, grouped and selected.
 //!
 //! # Layout
-//! - [`pattern`]: `web[01-20]`, and [`fold`], the way back
-//! - [`list`]: what `-H` and `-x` take
-//! - [`groups`]: `[groups.NAME]` of the configuration
-//! - [`select`]: which hosts a command line means
-//! - [`lookup`]: whether a name that the configuration does not know is one of DNS
-//! - [`nearest`]: what somebody who mistyped a name may have meant
-//! - [`ini`] and [`import`]: the older form of an inventory
+//! - `pattern`: `web[01-20]`, and `fold`, the way back
+//! - `list`: what `-H` and `-x` take
+//! - `groups`: `[groups.NAME]` of the configuration
+//! - `select`: which hosts a command line means
+//! - `lookup`: whether a name that the configuration does not know is one of DNS
+//! - `nearest`: what somebody who mistyped a name may have meant
+//! - `ini` and `import`: the older form of an inventory
 
 mod fold;
 pub(crate) mod groups;

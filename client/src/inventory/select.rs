@@ -66,7 +66,11 @@ async fn select_with(
     resolver: &Resolver,
 ) -> Result<Selected, ConfigError> {
     let is_disabled = |host: &HostSpec| config.hosts.get(&host.host).is_some_and(|entry| !entry.is_enabled());
-    let chosen = chosen(selection, config, paths, options)?;
+    // A file may be a pipe that somebody writes to slowly.
+    let reading = selection.clone();
+    let words = tokio::task::spawn_blocking(move || Words::read(&reading)).await;
+    let words = words.map_err(|error| ConfigError::Invalid(format!("internal error: {error}")))??;
+    let chosen = choose(selection, words, &Scope { config, paths, options })?;
     let (disabled, hosts): (Vec<_>, Vec<_>) = chosen.into_iter().partition(is_disabled);
     let disabled: Vec<String> = disabled.into_iter().map(|host| host.host).collect();
     if hosts.is_empty() {
@@ -93,11 +97,29 @@ pub(crate) fn chosen(
     paths: &Paths,
     options: &ConnectionArgs,
 ) -> Result<Vec<HostSpec>, ConfigError> {
+    choose(selection, Words::read(selection)?, &Scope { config, paths, options })
+}
+
+/// The words of `-H` and `-x`, those of their files among them.
+struct Words {
+    hosts: Option<Vec<HostSpec>>,
+    exclude: Vec<Word>,
+}
+
+impl Words {
+    fn read(selection: &Selection) -> Result<Self, ConfigError> {
+        let hosts = selection.hosts.as_ref().map(HostList::expand).transpose()?;
+        let exclude = selection.exclude.as_ref().map(HostList::words).transpose()?;
+        Ok(Self { hosts, exclude: exclude.unwrap_or_default() })
+    }
+}
+
+fn choose(selection: &Selection, words: Words, scope: &Scope<'_>) -> Result<Vec<HostSpec>, ConfigError> {
+    let Scope { config, paths, .. } = *scope;
     let invalid = |what: String| Err(ConfigError::Invalid(what));
-    let scope = Scope { config, paths, options };
     let mut seen = HashSet::new();
     let mut hosts = Vec::new();
-    for spec in scope.named(selection)? {
+    for spec in scope.named(words.hosts, &selection.groups)? {
         let target = scope.target(&spec)?;
         if seen.insert(target.clone()) {
             hosts.push((spec, target));
@@ -118,9 +140,9 @@ pub(crate) fn chosen(
             return invalid(format!("there is no host with the tag {tags} {chosen}"));
         }
     }
-    if let Some(exclude) = &selection.exclude {
+    if !words.exclude.is_empty() {
         let all = hosts.clone();
-        for word in exclude.words()? {
+        for word in words.exclude {
             let (specs, targets) = scope.excluded(&word, &all)?;
             hosts.retain(|(spec, target)| {
                 // A bare name leaves out that host whatever user and port were typed with it.
@@ -174,13 +196,13 @@ impl Scope<'_> {
     }
 
     /// What `-H` and `-g` name, in this order; without both every host.
-    fn named(&self, selection: &Selection) -> Result<Vec<HostSpec>, ConfigError> {
-        let mut hosts = match &selection.hosts {
-            Some(list) => list.expand()?,
-            None if selection.groups.is_empty() => self.config.names().map(bare).collect(),
+    fn named(&self, hosts: Option<Vec<HostSpec>>, groups: &[String]) -> Result<Vec<HostSpec>, ConfigError> {
+        let mut hosts = match hosts {
+            Some(hosts) => hosts,
+            None if groups.is_empty() => self.config.names().map(bare).collect(),
             None => Vec::new(),
         };
-        for group in &selection.groups {
+        for group in groups {
             let members = self.members(group).ok_or_else(|| {
                 let near = did_you_mean(&nearest(group, self.config.groups.keys().map(String::as_str)));
                 let path = self.paths.config.display();

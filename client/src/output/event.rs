@@ -136,6 +136,8 @@ pub enum Event {
         message: String,
         retry_safe: bool,
     },
+    /// A login that was only tried: `hosts ping`.
+    Pong { host: String, user: String, rights: String, seconds: f64 },
     /// One of many hosts has ended, or never began.
     Host(HostEvent),
     /// The run ends; `files` arrived, `verified` of them were compared.

@@ -20,6 +20,7 @@ mod outlet;
 mod reading;
 mod receive;
 mod send;
+mod shared;
 mod sink;
 mod standing;
 
@@ -35,12 +36,14 @@ use tokio::task::JoinHandle;
 
 pub use receive::{ReceiveJob, Received, receive};
 pub use send::{SendJob, Sent, Source, send};
+pub use shared::SharedDigests;
 pub use sink::{Sink, StreamOut};
 
 pub(crate) use landing::Landing;
-pub(crate) use name::Namer;
+pub(crate) use name::SourceNamer;
 pub(crate) use outlet::Outlet;
 pub(crate) use receive::{Arrived, damage};
+pub(crate) use shared::FileKey;
 
 use crate::digest::{Algorithm, Hash, Lanes, Root, blocks_of, sha256};
 use crate::error::{Error, Result, Status};
@@ -229,6 +232,17 @@ pub(crate) fn proof_of(
     lanes: &Lanes,
     pulse: &mut Pulse,
 ) -> Result<Hash> {
+    proof_by(file, size, algorithm, pulse, |_, block, alone| algorithm.block(lanes, block, alone))
+}
+
+/// As [`proof_of`]; `digest` gives the digest of a block: its number, its content, whether it is the whole file.
+pub(crate) fn proof_by(
+    file: &File,
+    size: u64,
+    algorithm: Algorithm,
+    pulse: &mut Pulse,
+    mut digest: impl FnMut(u64, &[u8], bool) -> Hash,
+) -> Result<Hash> {
     let blocks = blocks_of(size);
     let mut proof = Root::new(algorithm);
     let mut buffer = vec![0; size.min(BLOCK_LEN as u64) as usize];
@@ -239,11 +253,16 @@ pub(crate) fn proof_of(
             ErrorKind::UnexpectedEof => Error::local(Status::Changed, "the file shrank while it was read"),
             _ => Error::io("read the file", &error),
         })?;
-        proof.add(&algorithm.block(lanes, room, blocks == 1));
+        proof.add(&digest(number, room, blocks == 1));
         pulse.beat(start + room.len() as u64)?;
     }
     // A file without blocks is proven by the digest of nothing.
     Ok(proof.finish())
+}
+
+/// The source is not any more what it was.
+pub(crate) fn changed() -> Error {
+    Error::local(Status::Changed, "the file changed while it was read")
 }
 
 /// The other half of this transfer is gone; its own error says why.

@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::digest::{Algorithm, Hash, Whole};
+use super::outlet::Outlet;
+use super::shared::SharedName;
+use super::{FileKey, changed};
+use crate::digest::{Algorithm, Hash, Root, Whole, blocks_of};
 use crate::error::{Error, Result};
 use crate::wire::BLOCK_LEN;
 
@@ -90,6 +93,63 @@ impl Namer {
             Err(_) => Err(Error::local(crate::Status::Failed, "internal error: the hashing thread crashed")),
         }
     }
+}
+
+/// The plain digest of a file that is sent: of the bytes that pass by, or the one that all its senders share.
+pub(crate) enum SourceNamer {
+    Own(Namer),
+    Shared(SharedName),
+}
+
+impl SourceNamer {
+    pub(crate) fn own(algorithm: Algorithm) -> Result<Self> {
+        Namer::spawn(algorithm).map(Self::Own)
+    }
+
+    /// `key`: where digests of `file` are shared.
+    pub(crate) fn begin(out: &Outlet, key: Option<&FileKey>, file: &File) -> Result<Self> {
+        match (&out.shared, key) {
+            (Some(shared), Some(key)) => shared.name(file, key).map(Self::Shared),
+            _ => Self::own(out.algorithm),
+        }
+    }
+
+    /// Block `block` was sent; they come in order. Waits where the digest is far behind.
+    pub(crate) fn offer(&mut self, out: &Outlet, block: u64, data: Bytes) -> Result<()> {
+        match self {
+            Self::Own(namer) => {
+                namer.offer(block, data);
+                Ok(())
+            }
+            Self::Shared(name) => name.keep_pace(block * BLOCK_LEN as u64, || out.still_wanted()),
+        }
+    }
+
+    /// The digest. `source` is the file and how many bytes of it were sent, `proof` the proof of these.
+    pub(crate) fn finish(self, out: &Outlet, source: Option<(&File, u64)>, proof: &Hash) -> Result<Hash> {
+        match self {
+            Self::Own(namer) => namer.finish(),
+            Self::Shared(name) => match (name.finish(|| out.still_wanted())?, source) {
+                (Some(name), _) => Ok(name),
+                (None, Some((file, size))) => name_alone(out, file, size, proof),
+                (None, None) => Err(changed()),
+            },
+        }
+    }
+}
+
+/// Where the shared digest cannot be had, as of a file that grew meanwhile: reads once more what was sent, and
+/// makes sure that it is that.
+fn name_alone(out: &Outlet, file: &File, size: u64, proof: &Hash) -> Result<Hash> {
+    let blocks = blocks_of(size);
+    let (mut root, mut whole) = (Root::new(out.algorithm), Whole::new(out.algorithm));
+    for number in 0..blocks {
+        out.still_wanted()?;
+        let block = out.read_block(file, number, size)?;
+        root.add(&out.digest(&block, blocks == 1));
+        whole.update(block.content());
+    }
+    if root.finish() == *proof { Ok(whole.finish()) } else { Err(changed()) }
 }
 
 fn read_into(whole: &mut Whole, file: &File, mut start: u64, mut len: u64) -> io::Result<()> {

@@ -4,13 +4,15 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
 use tokio::runtime::Handle;
 
-use super::{Meter, Throttle};
+use super::{FileKey, Meter, SharedDigests, Throttle, changed, interrupted};
 use crate::digest::{Algorithm, Hash, Lanes};
 use crate::error::{Error, Result, Status};
+use crate::fs::Meta;
 use crate::wire::buffer::{Block, Quota};
 use crate::wire::frame::{Header, Kind};
 use crate::wire::message::Block as BlockMessage;
@@ -26,6 +28,7 @@ pub(crate) struct Outlet {
     quota: Quota,
     runtime: Handle,
     throttle: Throttle,
+    pub(crate) shared: Option<Arc<SharedDigests>>,
 }
 
 impl Outlet {
@@ -36,6 +39,7 @@ impl Outlet {
         tx: Sender,
         meter: Arc<Meter>,
         rate: Option<u64>,
+        shared: Option<Arc<SharedDigests>>,
     ) -> Self {
         Self {
             op,
@@ -46,6 +50,7 @@ impl Outlet {
             quota: Quota::default(),
             runtime: Handle::current(),
             throttle: Throttle::new(rate),
+            shared,
         }
     }
 
@@ -71,7 +76,73 @@ impl Outlet {
     /// Digest of a block; `alone` where it is the whole file.
     pub(crate) fn digest(&self, block: &Block, alone: bool) -> Hash {
         self.tx.activity().moved();
-        self.algorithm.block(&self.lanes, block.content(), alone)
+        self.hash(block.content(), alone)
+    }
+
+    /// Under which digests of this open file are shared with other senders; to be asked before it is read.
+    pub(crate) fn key(&self, meta: &Meta) -> Option<FileKey> {
+        self.shared.as_ref()?.key(meta, self.algorithm)
+    }
+
+    /// As [`Outlet::digest`] for block `number` of a file, hashed only where nobody else has done it.
+    pub(crate) fn shared_digest(
+        &self,
+        file: Option<&FileKey>,
+        number: u64,
+        content: &[u8],
+        alone: bool,
+    ) -> Hash {
+        self.tx.activity().moved();
+        match (&self.shared, file) {
+            (Some(shared), Some(file)) => shared.block(file, number, || self.hash(content, alone)),
+            _ => self.hash(content, alone),
+        }
+    }
+
+    /// As [`Outlet::digest`] for a block that was sent before. Always hashed: a shared digest that is another says that
+    /// the file changed.
+    pub(crate) fn digest_again(
+        &self,
+        file: Option<&FileKey>,
+        number: u64,
+        block: &Block,
+        alone: bool,
+    ) -> Result<Hash> {
+        let digest = self.digest(block, alone);
+        if self.agrees(file, number, &digest) { Ok(digest) } else { Err(changed()) }
+    }
+
+    /// Whether nobody shares another digest of this block; see [`SharedDigests::agrees`].
+    pub(crate) fn agrees(&self, file: Option<&FileKey>, number: u64, digest: &Hash) -> bool {
+        match (&self.shared, file) {
+            (Some(shared), Some(file)) => shared.agrees(file, number, digest),
+            _ => true,
+        }
+    }
+
+    /// Digests of whole small files, hashed side by side, of those with a key only where nobody else has done it.
+    pub(crate) fn pieces(&self, pieces: &[(Option<FileKey>, &[u8])]) -> Vec<Hash> {
+        self.tx.activity().moved();
+        match &self.shared {
+            Some(shared) => shared.pieces(self.algorithm, &self.lanes, pieces),
+            None => {
+                let pieces: Vec<&[u8]> = pieces.iter().map(|(_, piece)| *piece).collect();
+                self.algorithm.pieces(&self.lanes, &pieces)
+            }
+        }
+    }
+
+    /// An error where nobody waits for what is done here. That the connection is lost is for the async half to see: a
+    /// receiver that has said its last word may close it.
+    pub(crate) fn still_wanted(&self) -> Result<()> {
+        if self.meter.abandoned.load(Ordering::Relaxed) { Err(interrupted()) } else { Ok(()) }
+    }
+
+    fn hash(&self, content: &[u8], alone: bool) -> Hash {
+        if let Some(shared) = &self.shared {
+            shared.count(content.len());
+        }
+        self.algorithm.block(&self.lanes, content, alone)
     }
 
     /// Sends one message.

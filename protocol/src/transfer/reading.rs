@@ -8,9 +8,9 @@ use bytes::Bytes;
 use tokio::sync::mpsc::Receiver as Queue;
 use tokio::sync::mpsc::error::TryRecvError;
 
-use super::name::Namer;
+use super::name::SourceNamer;
 use super::outlet::Outlet;
-use super::{MAX_HAVE, SendJob, Sent, Source, interrupted};
+use super::{FileKey, MAX_HAVE, SendJob, Sent, Source, changed, interrupted};
 use crate::digest::{Algorithm, Hash, Root, blocks_of};
 use crate::error::{Error, Result, Status};
 use crate::fs::Meta;
@@ -35,25 +35,30 @@ pub(super) enum Command {
 pub(super) struct Half {
     out: Outlet,
     commands: Queue<Command>,
-    namer: Option<Namer>,
+    /// The plain digest of the whole file is wanted.
+    whole: bool,
+    namer: Option<SourceNamer>,
+    /// Under which digests of the file are shared.
+    key: Option<FileKey>,
     root: Root,
     /// Blocks that were sent again.
     resent: u64,
 }
 
 impl Half {
-    pub(super) fn new(op: u32, job: &SendJob, tx: Sender, commands: Queue<Command>) -> Result<Self> {
+    pub(super) fn new(op: u32, job: &SendJob, tx: Sender, commands: Queue<Command>) -> Self {
         // A single block is its own proof and its own name.
         let alone = matches!(&job.source, Source::File { meta, .. } if meta.size <= BLOCK_LEN as u64);
         let whole = job.whole || job.algorithm == Algorithm::Sha256;
-        let namer = if whole && !alone { Some(Namer::spawn(job.algorithm)?) } else { None };
-        Ok(Self {
-            out: Outlet::new(op, job.algorithm, tx, Arc::clone(&job.meter), job.rate),
+        Self {
+            out: Outlet::new(op, job.algorithm, tx, Arc::clone(&job.meter), job.rate, job.shared.clone()),
             commands,
-            namer,
+            whole: whole && !alone,
+            namer: None,
+            key: None,
             root: Root::new(job.algorithm),
             resent: 0,
-        })
+        }
     }
 
     pub(super) fn run(mut self, source: Source) -> Result<Content> {
@@ -71,13 +76,17 @@ impl Half {
 
     fn send_file(&mut self, file: &File, meta: &Meta) -> Result<bool> {
         let blocks = blocks_of(meta.size);
+        self.key = self.out.key(meta);
+        if self.whole {
+            self.namer = Some(SourceNamer::begin(&self.out, self.key.as_ref(), file)?);
+        }
         let had = if blocks > 1 { self.await_accept(blocks)? } else { Vec::new() };
         let mut had = had.chunks_exact(self.out.algorithm.digest_len());
         let mut kept = Keep { file: 0, first: 0, count: 0 };
         for number in 0..blocks {
             self.serve_again(file, meta.size)?;
             let block = self.out.read_block(file, number, meta.size)?;
-            let digest = self.out.digest(&block, blocks == 1);
+            let digest = self.out.shared_digest(self.key.as_ref(), number, block.content(), blocks == 1);
             self.root.add(&digest);
             if had.next() == Some(digest.as_bytes()) {
                 if kept.count == 0 {
@@ -85,7 +94,7 @@ impl Half {
                 }
                 kept.count += 1;
                 self.out.meter.keep(block.content().len() as u64);
-                self.name(number, || block.into_bytes());
+                self.name(number, || block.into_bytes())?;
                 if kept.count == KEEP_RUN {
                     self.flush_kept(&mut kept)?;
                 }
@@ -102,6 +111,9 @@ impl Half {
     fn send_stream(&mut self, input: &mut dyn Read) -> Result<u64> {
         let mut ahead = None;
         let mut size = 0;
+        if self.whole {
+            self.namer = Some(SourceNamer::own(self.out.algorithm)?);
+        }
         for number in 0.. {
             let mut block = self.out.room(BLOCK_LEN);
             let len = fill(input, ahead.take(), block.content_mut())?;
@@ -138,10 +150,11 @@ impl Half {
         let proof = root.finish();
         let mut whole = single.then_some(proof);
         let mut namer = self.namer.take();
+        let source = file.as_ref().map(|(file, _)| (file, size));
         if self.out.algorithm == Algorithm::Sha256 {
             // The receiver compares it before it commits. MD5 may go on meanwhile.
             if let Some(namer) = namer.take() {
-                whole = Some(namer.finish()?);
+                whole = Some(namer.finish(&self.out, source, &proof)?);
             }
         }
         let compared = match self.out.algorithm {
@@ -150,7 +163,7 @@ impl Half {
         };
         self.out.send(Done { file: 0, size, digest: proof.to_vec(), whole: compared, grew })?;
         if let Some(namer) = namer {
-            whole = Some(namer.finish()?);
+            whole = Some(namer.finish(&self.out, source, &proof)?);
         }
         Ok(Content { half: self, file, sent: Sent { size, proof, whole, grew, path: Vec::new() } })
     }
@@ -205,7 +218,7 @@ impl Half {
             return Err(Error::protocol("AGAIN without end"));
         }
         let block = self.out.read_block(file, number, size)?;
-        let digest = self.out.digest(&block, blocks == 1);
+        let digest = self.out.digest_again(self.key.as_ref(), number, &block, blocks == 1)?;
         self.out.emit(
             BlockMessage { file: 0, block: number, digest: digest.to_vec(), last: number + 1 == blocks },
             block,
@@ -218,13 +231,13 @@ impl Half {
         self.out.meter.moved(block.content().len() as u64);
         let announced = BlockMessage { file: 0, block: number, digest: digest.to_vec(), last };
         let sent = self.out.emit(announced, block)?;
-        self.name(number, || sent);
-        Ok(())
+        self.name(number, || sent)
     }
 
-    fn name(&mut self, number: u64, data: impl FnOnce() -> Bytes) {
-        if let Some(namer) = &mut self.namer {
-            namer.offer(number, data());
+    fn name(&mut self, number: u64, data: impl FnOnce() -> Bytes) -> Result<()> {
+        match &mut self.namer {
+            Some(namer) => namer.offer(&self.out, number, data()),
+            None => Ok(()),
         }
     }
 
@@ -250,7 +263,7 @@ impl Half {
                 return Ok(true);
             }
         }
-        Err(Error::local(Status::Changed, "the file changed while it was read"))
+        Err(changed())
     }
 }
 

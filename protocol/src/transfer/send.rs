@@ -9,7 +9,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Sender as Commands, channel};
 
 use super::reading::{Command, Content, Half};
-use super::{Abandon, FileInfo, MAX_HAVE, Meter, crashed, let_go};
+use super::{Abandon, FileInfo, MAX_HAVE, Meter, SharedDigests, crashed, let_go};
 use crate::digest::{Algorithm, Hash};
 use crate::error::{Error, Result, Status};
 use crate::fs::{Meta, Mtime};
@@ -47,6 +47,8 @@ pub struct SendJob {
     pub meter: Arc<Meter>,
     /// Most bytes a second.
     pub rate: Option<u64>,
+    /// Digests that are shared with other senders of the same file; `None` where there are none.
+    pub shared: Option<Arc<SharedDigests>>,
 }
 
 /// A file that was sent and that the receiver has, verified and durable.
@@ -84,7 +86,7 @@ where
     conn.tx.send(op, file).await?;
 
     let (commands, queue) = channel(COMMANDS);
-    let half = Half::new(op, &job, conn.tx.clone(), queue)?;
+    let half = Half::new(op, &job, conn.tx.clone(), queue);
     let abandon = Abandon(Arc::clone(&job.meter));
     let mut worker = conn.workers.spawn_blocking(move || half.run(job.source));
     let mut digests = 0;

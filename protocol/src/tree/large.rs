@@ -7,7 +7,7 @@ use super::source::TreeSource;
 use crate::digest::{Algorithm, Hash, Root as Proof, blocks_of};
 use crate::error::{Error, Result, Status};
 use crate::fs::Meta;
-use crate::transfer::Namer;
+use crate::transfer::SourceNamer;
 use crate::wire::message::{Block as BlockMessage, Done, Keep};
 
 /// Kept blocks are reported at least this often, so that hashing a long run of them is seen as progress.
@@ -63,10 +63,11 @@ impl TreeSource {
 
     /// `None` where the receiver gave the file up meanwhile.
     fn send_blocks(&mut self, number: u32, file: &File, had: &[u8]) -> Result<Option<ReadOut>> {
-        let Some(size) = self.sent.get(&number).map(|sent| sent.file.size) else { return Ok(None) };
+        let Some(sent) = self.sent.get(&number) else { return Ok(None) };
+        let (size, key) = (sent.file.size, sent.key(&self.out));
         let blocks = blocks_of(size);
         let named = self.whole || self.out.algorithm == Algorithm::Sha256;
-        let mut namer = if named { Some(Namer::spawn(self.out.algorithm)?) } else { None };
+        let mut namer = if named { Some(SourceNamer::begin(&self.out, key.as_ref(), file)?) } else { None };
         let mut proof = Proof::new(self.out.algorithm);
         let mut had = had.chunks_exact(self.out.algorithm.digest_len());
         let mut run = Keep { file: number, first: 0, count: 0 };
@@ -78,7 +79,7 @@ impl TreeSource {
             }
             let block = self.out.read_block(file, at, size)?;
             let len = block.content().len() as u64;
-            let digest = self.out.digest(&block, false);
+            let digest = self.out.shared_digest(key.as_ref(), at, block.content(), false);
             proof.add(&digest);
             let content = if had.next() == Some(digest.as_bytes()) {
                 if run.count == 0 {
@@ -99,12 +100,13 @@ impl TreeSource {
                 self.flush_run(&mut run)?;
             }
             if let Some(namer) = &mut namer {
-                namer.offer(at, content);
+                namer.offer(&self.out, at, content)?;
             }
         }
         self.flush_run(&mut run)?;
-        let whole = namer.map(Namer::finish).transpose()?;
-        Ok(Some(ReadOut { proof: proof.finish(), whole, kept }))
+        let proof = proof.finish();
+        let whole = namer.map(|namer| namer.finish(&self.out, Some((file, size)), &proof)).transpose()?;
+        Ok(Some(ReadOut { proof, whole, kept }))
     }
 
     fn flush_run(&mut self, run: &mut Keep) -> Result<()> {
@@ -120,12 +122,16 @@ impl TreeSource {
                 false => Err(sent.file.changed()),
             });
         let size = sent.file.size;
-        let block = opened.and_then(|file| self.out.read_block(&file, number, size));
-        let block = match block {
+        let key = sent.key(&self.out);
+        let block = opened.and_then(|file| {
+            let block = self.out.read_block(&file, number, size)?;
+            let digest = self.out.digest_again(key.as_ref(), number, &block, false)?;
+            Ok((block, digest.to_vec()))
+        });
+        let (block, digest) = match block {
             Ok(block) => block,
             Err(error) => return self.give_up(sent.file, error, size),
         };
-        let digest = self.out.digest(&block, false).to_vec();
         let file = sent.file.number;
         self.sent.insert(file, sent);
         let last = number + 1 == blocks_of(size);

@@ -7,6 +7,7 @@ use crate::digest::Hash;
 use crate::error::{Error, Result, Status};
 use crate::fs::{Kind, Meta, Mtime};
 use crate::path::RemotePath;
+use crate::transfer::{FileKey, Outlet};
 
 /// A node that was sent.
 pub(super) struct Listed {
@@ -50,6 +51,11 @@ impl Wanted {
 }
 
 impl Sent {
+    /// Under which digests of it are shared; those of a file that grew are its own.
+    pub(super) fn key(&self, out: &Outlet) -> Option<FileKey> {
+        if self.grew { None } else { out.key(&self.meta) }
+    }
+
     pub(super) fn into_item(self, action: Action) -> Item {
         let Sent { file, proof, whole, kept, grew, .. } = self;
         Item { proof, whole, kept, grew, ..file.into_item(action) }

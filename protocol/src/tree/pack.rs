@@ -10,6 +10,7 @@ use super::source::TreeSource;
 use crate::digest::Hash;
 use crate::error::{Error, Result, Status};
 use crate::fs::Meta;
+use crate::transfer::FileKey;
 use crate::wire::buffer::Block;
 use crate::wire::message::{Keep, Piece};
 use crate::wire::{BLOCK_LEN, Message};
@@ -29,6 +30,8 @@ struct Held {
     had: Option<Hash>,
     /// Where its content begins.
     at: usize,
+    /// Under which its digest is shared.
+    key: Option<FileKey>,
     /// It was asked for again.
     repeated: bool,
 }
@@ -53,22 +56,24 @@ impl TreeSource {
             Err(error) if error.status() == Status::Changed => self.read_small(&wanted.file, at),
             read => read,
         };
-        let (meta, grew) = match read {
+        let (meta, key) = match read {
             Ok(read) => read,
             Err(error) => return self.give_up(wanted.file, error, 0),
         };
+        let grew = meta.size > wanted.file.size;
         self.pack.filled += wanted.file.size as usize;
         let sent = Sent { file: wanted.file, meta, proof: None, whole: None, kept: 0, grew, resent: 0 };
-        self.pack.files.push(Held { sent, had, at, repeated: false });
+        self.pack.files.push(Held { sent, had, at, key, repeated: false });
         Ok(())
     }
 
-    /// Reads as much as was declared; `true` where there is more of it.
-    fn read_small(&mut self, listed: &Listed, at: usize) -> Result<(Meta, bool)> {
+    /// Reads as much as was declared. There may be more of it: then its digest is not shared.
+    fn read_small(&mut self, listed: &Listed, at: usize) -> Result<(Meta, Option<FileKey>)> {
         let (file, meta) = self.open(&listed.path)?;
         if meta.size < listed.size {
             return Err(listed.changed());
         }
+        let key = if meta.size == listed.size { self.out.key(&meta) } else { None };
         if self.pack.block.is_none() {
             self.pack.block = Some(self.out.room(BLOCK_LEN));
         }
@@ -81,7 +86,7 @@ impl TreeSource {
         if !Meta::of(&file)?.unchanged_since(&meta) {
             return Err(listed.changed());
         }
-        Ok((meta, meta.size > listed.size))
+        Ok((meta, key))
     }
 
     /// Hashes and sends what was gathered.
@@ -90,17 +95,20 @@ impl TreeSource {
         let mut files = std::mem::take(&mut self.pack.files);
         self.pack.filled = 0;
         let content = block.content();
-        let pieces: Vec<&[u8]> = files
-            .iter()
-            .map(|held| content.get(held.at..held.at + held.sent.file.size as usize).unwrap_or_default())
-            .collect();
-        let digests = self.out.algorithm.pieces(&self.out.lanes, &pieces);
-        self.out.tx.activity().moved();
+        let pieces = files.iter().map(|held| {
+            let piece = content.get(held.at..held.at + held.sent.file.size as usize).unwrap_or_default();
+            // What is sent again is always hashed anew.
+            (held.key.filter(|_| !held.repeated), piece)
+        });
+        let digests = self.out.pieces(&pieces.collect::<Vec<_>>());
 
         let (mut keeps, mut frames) = (BytesMut::new(), BytesMut::new());
         let mut filled = 0;
         for (held, digest) in files.iter_mut().zip(digests) {
             let (number, len) = (held.sent.file.number, held.sent.file.size as usize);
+            if held.repeated {
+                self.out.agrees(held.key.as_ref(), 0, &digest);
+            }
             held.sent.proof = Some(digest);
             held.sent.whole = self.whole.then_some(digest);
             if held.had == Some(digest) {
@@ -135,18 +143,21 @@ impl TreeSource {
     pub(super) fn repeat_small(&mut self, mut sent: Sent) -> Result<()> {
         self.flush_pack()?;
         let unchanged =
-            self.read_small(&sent.file, 0).and_then(|(meta, _)| match meta.unchanged_since(&sent.meta) {
-                true => Ok(()),
+            self.read_small(&sent.file, 0).and_then(|(meta, key)| match meta.unchanged_since(&sent.meta) {
+                true => Ok(key),
                 false => Err(sent.file.changed()),
             });
-        if let Err(error) = unchanged {
-            self.pack = Pack::default();
-            let counted = sent.file.size;
-            return self.give_up(sent.file, error, counted);
-        }
+        let key = match unchanged {
+            Ok(key) => key,
+            Err(error) => {
+                self.pack = Pack::default();
+                let counted = sent.file.size;
+                return self.give_up(sent.file, error, counted);
+            }
+        };
         self.pack.filled = sent.file.size as usize;
         sent.proof = None;
-        self.pack.files.push(Held { sent, had: None, at: 0, repeated: true });
+        self.pack.files.push(Held { sent, had: None, at: 0, key, repeated: true });
         self.flush_pack()
     }
 }

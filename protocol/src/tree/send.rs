@@ -15,7 +15,7 @@ use crate::digest::Algorithm;
 use crate::error::{Error, Result, Status};
 use crate::fs::{Filter, Names, Root};
 use crate::path::RemotePath;
-use crate::transfer::{Abandon, MAX_HAVE, crashed, let_go};
+use crate::transfer::{Abandon, MAX_HAVE, SharedDigests, crashed, let_go};
 use crate::wire::buffer::Lease;
 use crate::wire::message::{Accept, Again, NodeResult};
 use crate::wire::{Connection, Message};
@@ -52,6 +52,8 @@ pub struct SendTree {
     pub unheard: Unheard,
     /// Told what became of each name.
     pub on_item: OnItem,
+    /// Digests that are shared with other senders of the same files; `None` where there are none.
+    pub shared: Option<Arc<SharedDigests>>,
 }
 
 /// Files that were sent and whose results were lost with the connection. The receiver gives a file its name only

@@ -18,7 +18,7 @@ use crate::digest::{Hash, blocks_of};
 use crate::error::{Error, Failure, Result, Status};
 use crate::fs::{Found, Kind, Meta, Visit, Walk};
 use crate::path::RemotePath;
-use crate::transfer::{MAX_HAVE, Outlet, Pulse, interrupted, proof_of};
+use crate::transfer::{MAX_HAVE, Outlet, Pulse, interrupted, proof_by};
 use crate::wire::message::{Accept, Done, End, Node, NodeResult, Walked};
 use crate::wire::{BLOCK_LEN, Message, Sender};
 
@@ -75,7 +75,7 @@ impl TreeSource {
         let pulse = Pulse::new(op, tx.clone(), job.meter.bytes());
         Self {
             op,
-            out: Outlet::new(op, job.algorithm, tx.clone(), Arc::clone(&job.meter.bytes), job.rate),
+            out: Outlet::new(op, job.algorithm, tx.clone(), job.meter.bytes(), job.rate, job.shared),
             dirs: Dirs::new(job.root.clone()),
             whole: job.whole,
             meter: job.meter,
@@ -329,7 +329,11 @@ impl TreeSource {
         if meta.size != size {
             return Err(Error::local(Status::Changed, format!("'{path}' changed while it was read")));
         }
-        let proof = proof_of(&file, size, self.out.algorithm, &self.out.lanes, &mut self.pulse)?;
+        let key = self.out.key(&meta);
+        let (out, pulse) = (&self.out, &mut self.pulse);
+        let proof = proof_by(&file, size, out.algorithm, pulse, |number, block, alone| {
+            out.shared_digest(key.as_ref(), number, block, alone)
+        })?;
         Ok((meta, proof))
     }
 

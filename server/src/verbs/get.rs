@@ -30,7 +30,7 @@ where
     let meter = std::sync::Arc::new(Meter::default());
     let source = Source::File { file, meta };
     // The client computes the plain MD5 of what it wrote; the proof makes both copies equal.
-    let job = SendJob { source, algorithm, whole: false, known, meter, rate: None };
+    let job = SendJob { source, algorithm, whole: false, known, meter, rate: None, shared: None };
     send(conn, op, job).await?;
     Ok(())
 }

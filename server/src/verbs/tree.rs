@@ -42,6 +42,7 @@ where
         meter: Arc::new(TreeMeter::default()),
         unheard: Unheard::default(),
         on_item: Arc::new(|_| {}),
+        shared: None,
     };
     send_tree(conn, op, job).await.map(drop)
 }

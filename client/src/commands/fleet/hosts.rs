@@ -65,6 +65,7 @@ impl Hosts<'_> {
             board: self.shared.board.clone(),
             progress: self.shared.board.host(&name),
             keys: self.shared.keys.clone(),
+            digests: Arc::clone(&self.shared.digests),
             stdin: self.shared.stdin.clone(),
         };
         let current = Current::default();
@@ -148,8 +149,10 @@ async fn perform(name: &str, context: &Context, plan: &Plan) -> Result<u8, Faile
     if let Plan::Exec(plan) = plan {
         return exec::fleet::run(context, plan).await;
     }
-    if let Plan::Trust(plan) = plan {
-        return setup::trust(context, plan.clone()).await.map(Exit::code);
+    match plan {
+        Plan::Trust(plan) => return setup::trust(context, plan.clone()).await.map(Exit::code),
+        Plan::Hosts(_) => return super::super::hosts::ping(context).await.map(Exit::code),
+        _ => {}
     }
     let (plan, made) = place::of_host(plan.clone(), name)?;
     let mut server = context.server().await?;

@@ -10,6 +10,7 @@ mod results;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ft_protocol::transfer::SharedDigests;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use tempfile::NamedTempFile;
 use tokio::task::{LocalSet, spawn_blocking};
@@ -38,6 +39,7 @@ struct Shared {
     plan: Plan,
     board: Board,
     keys: Keys,
+    digests: Arc<SharedDigests>,
     gather: Option<Gather>,
     stdin: Option<Arc<NamedTempFile>>,
     host_deadline: Option<Duration>,
@@ -81,6 +83,7 @@ pub(super) async fn run(context: Context, plan: Plan, fleet: FleetPlan) -> Resul
         plan,
         board: board.clone(),
         keys: Keys::default(),
+        digests: Arc::default(),
         gather: gather.clone(),
         stdin,
         host_deadline,

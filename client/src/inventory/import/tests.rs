@@ -186,6 +186,15 @@ fn defaults_and_odd_names_are_those_of_configparser() {
 }
 
 #[test]
+fn groups_find_hosts_of_both_files_whatever_their_case() {
+    let config = Config::parse(Path::new("c"), "[hosts.DB1]\n[hosts.web1]\n").unwrap();
+    let ini =
+        ini::parse("[Web2]\nip = x\n[WEB1]\nip = x\n[web1]\nip = y z\n[g]\nweb1 = 1\nweb2 = 1\ndb1 = 1\n");
+    let found = Plan::new(&config, true).run(&ini);
+    assert_eq!(shown(found.last().unwrap()), "7 group g web1 Web2 DB1");
+}
+
+#[test]
 fn a_file_that_others_may_read_is_told_where_it_holds_passwords() {
     let home = home("");
     let file = home.dir.path().join("my.cnf");

@@ -1,0 +1,258 @@
+//! Digests of source files that many senders share, so that a file is hashed once however many hosts receive it.
+//!
+//! Every sender still reads the file for itself (the page cache serves it). Whoever comes to a block first hashes
+//! the bytes that it has just read, the others take the digest: they wait at most for the hashing of that one block,
+//! never for another host. The plain digest of a whole file is computed by one thread a file (`name`).
+//!
+//! # Why a shared digest cannot make a wrong file
+//! A receiver hashes what arrives and compares it with the digest that came with it. Where the shared digest does not
+//! belong to the bytes, the receiver asks for the block again; what is sent again is always hashed anew, and a digest
+//! that differs then says that the file changed ([`SharedDigests::agrees`]). The one thing that is taken on the word of
+//! a shared digest is that a block which the receiver has is the same (KEEP). So a digest is shared only where the
+//! file's times say which content it is of: a file is hashed only once its last change is so long ago that another one
+//! would have another time ([`FileKey`]). Each sender looks at the file's times once more when it has read it all.
+
+mod name;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use quick_cache::sync::{Cache, DefaultLifecycle, GuardResult};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, UnitWeighter};
+
+pub(crate) use name::SharedName;
+
+use self::name::Naming;
+use crate::digest::{Algorithm, Hash, Lanes};
+use crate::fs::{Meta, Mtime};
+
+/// Most digests that are kept: those of 28 GiB in large files, or of as many small files. What was not used for long
+/// goes first, and is hashed again where somebody still needs it. Less than half of what [`SharedDigests::MAX_MEMORY`]
+/// has room for, because tables grow by doubling: the rest is for what is being hashed.
+const MAX_DIGESTS: u64 = 28_672;
+/// Parts of the store with a lock each.
+const SHARDS: usize = 16;
+/// Share of the room for what more than one sender has needed. The rest is for how far the fastest is ahead of the
+/// others.
+const NEEDED_AGAIN: f64 = 0.5;
+
+/// Longest step of a file's clock: the kernel takes the time of a change from its timer, at 100 Hz or more.
+const TICK: Duration = Duration::from_millis(20);
+/// The same where a file system stores no fractions of seconds.
+const COARSE_TICK: Duration = Duration::from_secs(2);
+
+/// Digests of source files, shared by all senders that hold a clone of one `Arc` of it.
+///
+/// Of use where one process sends the same files to many hosts; a single sender gains nothing.
+#[derive(Debug)]
+pub struct SharedDigests {
+    digests: Cache<Part, Hash>,
+    /// Files whose plain digests are being computed.
+    naming: Mutex<HashMap<FileKey, Arc<Naming>>>,
+    hashed: AtomicU64,
+    named: AtomicU64,
+}
+
+/// One content of one file: its identity with its times, and what is computed of it. After a change the file has
+/// another key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct FileKey {
+    dev: u64,
+    ino: u64,
+    size: u64,
+    mtime: i64,
+    ctime: i64,
+    mtime_nanos: u32,
+    ctime_nanos: u32,
+    algorithm: Algorithm,
+}
+
+/// One block of a file, or ([`NAME`]) the whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Part {
+    file: FileKey,
+    number: u64,
+}
+
+/// Where the plain digest of the whole file is kept. No file has so many blocks.
+const NAME: u64 = u64::MAX;
+
+impl Default for SharedDigests {
+    fn default() -> Self {
+        let options = OptionsBuilder::new()
+            .shards(SHARDS)
+            .estimated_items_capacity(MAX_DIGESTS as usize)
+            .weight_capacity(MAX_DIGESTS)
+            .hot_allocation(NEEDED_AGAIN)
+            .ghost_allocation(0.0)
+            .build();
+        // Options that lack nothing are never refused.
+        let digests = options.map_or_else(
+            |_| Cache::new(MAX_DIGESTS as usize),
+            |options| {
+                Cache::with_options(
+                    options,
+                    UnitWeighter,
+                    DefaultHashBuilder::default(),
+                    DefaultLifecycle::default(),
+                )
+            },
+        );
+        Self { digests, naming: Mutex::default(), hashed: AtomicU64::new(0), named: AtomicU64::new(0) }
+    }
+}
+
+impl SharedDigests {
+    /// Most bytes that the digests take, whatever is sent.
+    pub const MAX_MEMORY: usize = 8 << 20;
+
+    /// Bytes of content that were hashed for proofs by all senders together, also for what was sent again.
+    pub fn hashed(&self) -> u64 {
+        self.hashed.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that were hashed for plain digests of whole files of more than one block.
+    pub fn named(&self) -> u64 {
+        self.named.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of memory that the digests take: at most [`Self::MAX_MEMORY`].
+    pub fn memory(&self) -> usize {
+        self.digests.memory_used().total()
+    }
+
+    /// The key under which digests of this open file may be shared; what is hashed must be read after this call, which
+    /// may sleep for 20 ms. `None` where the file's times do not tell its contents apart.
+    pub(crate) fn key(&self, meta: &Meta, algorithm: Algorithm) -> Option<FileKey> {
+        has_settled(meta.ctime).then(|| FileKey::new(meta, algorithm))
+    }
+
+    /// Digest of block `number`: shared, or else what `hash` computes, which is shared from then on. Where `hash`
+    /// panics the next one who waits for the block hashes it.
+    pub(crate) fn block(&self, file: &FileKey, number: u64, hash: impl FnOnce() -> Hash) -> Hash {
+        match self.digests.get_value_or_guard(&Part { file: *file, number }, None) {
+            GuardResult::Value(digest) => digest,
+            GuardResult::Guard(claim) => {
+                let digest = hash();
+                // Where it is not kept, the next one hashes the block again.
+                let _ = claim.insert(digest);
+                digest
+            }
+            GuardResult::Timeout => hash(),
+        }
+    }
+
+    /// Digests of whole small files, each with its key where it has one: shared, or else hashed side by side.
+    pub(crate) fn pieces(
+        &self,
+        algorithm: Algorithm,
+        lanes: &Lanes,
+        pieces: &[(Option<FileKey>, &[u8])],
+    ) -> Vec<Hash> {
+        let mut digests = vec![None; pieces.len()];
+        let (mut ours, mut claims) = (Vec::new(), Vec::new());
+        for ((file, data), digest) in pieces.iter().zip(&mut digests) {
+            let claim = match file.map(|file| self.try_claim(file)) {
+                Some(GuardResult::Value(shared)) => {
+                    *digest = Some(shared);
+                    continue;
+                }
+                // Somebody hashes it. Nobody waits while it holds claims itself, or two could wait for each other.
+                Some(GuardResult::Timeout) => continue,
+                Some(GuardResult::Guard(claim)) => Some(claim),
+                None => None,
+            };
+            ours.push(*data);
+            claims.push((claim, digest));
+        }
+        self.count(ours.iter().map(|data| data.len()).sum());
+        for (hash, (claim, digest)) in algorithm.pieces(lanes, &ours).into_iter().zip(claims) {
+            *digest = Some(hash);
+            if let Some(claim) = claim {
+                let _ = claim.insert(hash);
+            }
+        }
+        let hash = |data: &[u8]| {
+            self.count(data.len());
+            algorithm.block(lanes, data, true)
+        };
+        let rest = pieces.iter().zip(digests).map(|((file, data), digest)| match (digest, file) {
+            (Some(digest), _) => digest,
+            (None, Some(file)) => self.block(file, 0, || hash(data)),
+            (None, None) => hash(data),
+        });
+        rest.collect()
+    }
+
+    /// Whether this digest, of bytes just read, is the one that is shared. Where it is not, the file changed without
+    /// another time, and all that is known of it is forgotten.
+    pub(crate) fn agrees(&self, file: &FileKey, number: u64, digest: &Hash) -> bool {
+        let agrees = self.digests.peek(&Part { file: *file, number }).is_none_or(|shared| shared == *digest);
+        if !agrees {
+            self.forget(file);
+        }
+        agrees
+    }
+
+    /// The file is not any more what its digests say.
+    pub(crate) fn forget(&self, file: &FileKey) {
+        self.digests.retain(|part, _| part.file != *file);
+    }
+
+    /// So many bytes were hashed.
+    pub(crate) fn count(&self, bytes: usize) {
+        self.hashed.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    fn try_claim(&self, file: FileKey) -> Claimed<'_> {
+        self.digests.get_value_or_guard(&Part { file, number: 0 }, Some(Duration::ZERO))
+    }
+}
+
+type Claimed<'a> =
+    GuardResult<'a, Part, Hash, UnitWeighter, DefaultHashBuilder, DefaultLifecycle<Part, Hash>>;
+
+impl FileKey {
+    /// Only to look up what was shared: says nothing of whether digests may be shared.
+    pub(crate) fn new(meta: &Meta, algorithm: Algorithm) -> Self {
+        let Meta { dev, ino, size, mtime, ctime, .. } = *meta;
+        Self {
+            dev,
+            ino,
+            size,
+            mtime: mtime.secs,
+            ctime: ctime.secs,
+            mtime_nanos: mtime.nanos,
+            ctime_nanos: ctime.nanos,
+            algorithm,
+        }
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+}
+
+/// Whether a change of the file from now on gives it another time than `ctime`, which no program can set. Waits for
+/// it where that takes a moment: otherwise a file that is made and then sent to many would be hashed by each.
+fn has_settled(ctime: Mtime) -> bool {
+    let Ok(secs) = u64::try_from(ctime.secs) else { return true };
+    let Some(changed) = UNIX_EPOCH.checked_add(Duration::new(secs, ctime.nanos)) else { return false };
+    let tick = if ctime.nanos == 0 { COARSE_TICK } else { TICK };
+    loop {
+        // Of a change in the future, by the clock of another machine, nothing is known.
+        let Ok(age) = SystemTime::now().duration_since(changed) else { return false };
+        match tick.checked_sub(age) {
+            None | Some(Duration::ZERO) => return true,
+            Some(rest) if rest > TICK => return false,
+            Some(rest) => std::thread::sleep(rest),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod wrong_tests;
