@@ -137,7 +137,8 @@ fn a_reader_that_has_gone_ends_all_at_once() {
         let mut command = fleet.command(args.iter().chain(&["--shell", "while echo y; do :; done"]));
         Running::start_into(&mut command, pipe_without_reader()).finish().exits(141)
     };
-    ends(&["exec", "-q", "-g", "all"]);
+    ends(&["exec", "-q", "-g", "all", "--retry-file", "again"]);
+    assert_eq!(fs::read_to_string(fleet.local("again")).unwrap(), "hung\nweb1\nweb2\n");
     ends(&["exec", "--json", "-g", "all"]);
     let mut command = fleet.command(["exec", "-b", "-H", "web[1-2]", "echo", "y"]);
     Running::start_into(&mut command, pipe_without_reader()).finish().exits(141);

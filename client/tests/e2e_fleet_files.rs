@@ -125,8 +125,19 @@ fn what_is_got_stands_in_a_directory_of_its_host() {
     fs::remove_file(fleet.remote("web002", "log/b.txt")).unwrap();
     fleet.ft(["get", "-g", "all", ":log/b.txt", "b"]).exits(3);
     assert!(fleet.local("b/web001/b.txt").exists() && !fleet.local("b/web002").exists());
-    fleet.ft(["get", "-n", "-g", "all", ":log/a.txt", "dry"]).ok();
-    assert!(!fleet.local("dry").exists());
+    for args in [&["get", "-n"][..], &["get", "-r", "-n"], &["get", "-r", "-n", "-t", "dry"], &["sync", "-n"]]
+    {
+        let source = if args.contains(&"-r") || args[0] == "sync" { ":log" } else { ":log/a.txt" };
+        let target = if args.contains(&"-t") { &[][..] } else { &["dry"] };
+        let ran = fleet.ft(args.iter().chain(&["-g", "all", source]).chain(target)).ok();
+        assert_eq!(
+            ran.err.matches("log/a.txt: 11 B").count() + ran.err.matches("+ a.txt: 11 B").count(),
+            2,
+            "{}",
+            ran.err
+        );
+        assert!(!fleet.local("dry").exists(), "{args:?}");
+    }
 }
 
 #[test]
