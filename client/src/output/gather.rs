@@ -123,3 +123,76 @@ impl Kept {
         output.write(output.sink(stream), &text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::output::OutputOptions;
+
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is shown of these pieces, by number of the host, on standard output and standard error.
+    fn shown(names: &[&str], pieces: &[(usize, Stream, &[u8])]) -> (String, String) {
+        let gather = Gather::new(names.iter().map(|name| (*name).to_owned()).collect());
+        for (number, stream, bytes) in pieces {
+            gather.take(*number, *stream, bytes).unwrap();
+        }
+        let (out, err) = (Buffer::default(), Buffer::default());
+        let options = OutputOptions::default();
+        let output = Output::with_writers(options, Box::new(out.clone()), Box::new(err.clone()));
+        gather.show(&output).unwrap();
+        let text = |buffer: Buffer| String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+        (text(out), text(err))
+    }
+
+    #[test]
+    fn equal_output_is_shown_once_in_the_order_of_the_hosts() {
+        let pieces: [(usize, Stream, &[u8]); 6] = [
+            (3, Stream::Stdout, b"one\ntwo\n"),
+            (2, Stream::Stdout, b"other"),
+            (0, Stream::Stdout, b"one"),
+            (1, Stream::Stderr, b"err\n"),
+            (0, Stream::Stdout, b"\ntwo\n"),
+            (2, Stream::Stderr, b"err\n"),
+        ];
+        let (out, err) = shown(&["web1", "web2", "db", "web3"], &pieces);
+        assert_eq!(out, format!("{RULE}\nweb[1,3] (2)\n{RULE}\none\ntwo\n{RULE}\ndb\n{RULE}\nother\n"));
+        assert_eq!(err, format!("{RULE}\nweb2,db (2)\n{RULE}\nerr\n"));
+    }
+
+    #[test]
+    fn much_output_comes_back_whole_however_it_was_cut() {
+        let text: String = (0..200).map(|number| format!("{number:0999}\n")).collect();
+        let other = text.replace('7', "x");
+        // All at the same time, and more of each than is kept in memory.
+        let cut = [(0, &text, 7_777), (1, &other, 5_000), (2, &text, 999)];
+        let mut pieces: Vec<(usize, usize, &[u8])> = Vec::new();
+        for (host, text, length) in cut {
+            let parts = text.as_bytes().chunks(length).enumerate();
+            pieces.extend(parts.map(|(number, part)| (number * length, host, part)));
+        }
+        pieces.sort_by_key(|(at, host, _)| (*at, *host));
+        let pieces: Vec<_> = pieces.into_iter().map(|(_, host, part)| (host, Stream::Stdout, part)).collect();
+        let (out, _) = shown(&["a", "b", "c"], &pieces);
+        assert!(out == format!("{RULE}\na,c (2)\n{RULE}\n{text}{RULE}\nb\n{RULE}\n{other}"));
+    }
+
+    #[test]
+    fn what_moves_the_cursor_is_escaped() {
+        let pieces: [(usize, Stream, &[u8]); 1] = [(0, Stream::Stdout, b"a\r\x1b[2Ab\xff\tc\n\nend")];
+        let (out, _) = shown(&["a"], &pieces);
+        assert_eq!(out, format!("{RULE}\na\n{RULE}\na\\x0d\\x1b[2Ab\\xff\tc\n\nend\n"));
+    }
+}

@@ -2,6 +2,7 @@
 
 mod client;
 mod disk;
+mod fleet;
 mod server;
 mod signs;
 mod terminal;
@@ -10,6 +11,7 @@ mod world;
 
 pub(crate) use client::{Ran, Running, events, lines, run};
 pub(crate) use disk::TinyDisk;
+pub(crate) use fleet::{Fleet, Kind, hosts, states};
 pub(crate) use server::{Server, build_supervisor};
 pub(crate) use signs::Watched;
 pub(crate) use terminal::Terminal;

@@ -201,7 +201,7 @@ pub(crate) fn build_supervisor() {
 }
 
 /// Beside the directory of this binary.
-fn ftserver_binary() -> PathBuf {
+pub(super) fn ftserver_binary() -> PathBuf {
     env::current_exe().unwrap().parent().and_then(Path::parent).unwrap().join("ftserver")
 }
 

@@ -47,6 +47,14 @@ struct Shared {
 
 /// Runs a command on the chosen hosts, says what there is to say, and gives the exit code.
 pub(super) async fn run(context: Context, plan: Plan, fleet: FleetPlan) -> Result<u8, Failed> {
+    match on_all(context, plan, fleet).await {
+        // Nobody reads our output any more.
+        Err(failed) if failed.message.is_empty() => Ok(broken_pipe()),
+        ended => ended,
+    }
+}
+
+async fn on_all(context: Context, plan: Plan, fleet: FleetPlan) -> Result<u8, Failed> {
     let Selected { hosts, disabled } =
         select(&fleet.selection, &context.config, &context.paths, &context.connection).await?;
     if !disabled.is_empty() {
@@ -116,7 +124,7 @@ pub(super) async fn run(context: Context, plan: Plan, fleet: FleetPlan) -> Resul
     board.finish();
     context.current.ended();
     if ended.is_err() {
-        // Nobody reads our output any more.
+        results.abandon();
         return Ok(broken_pipe());
     }
     let exit = |results: &[_]| results::exit(results, fleet.max_status);

@@ -3,17 +3,25 @@
 use std::path::{Path, PathBuf};
 
 use ft_protocol::Error;
+use tempfile::TempDir;
 
 use super::super::Failed;
 use crate::cli::{BackupDir, Direction, LocalTarget, Plan};
 use crate::output::reason;
 
-/// A directory that was made for a host; it goes again where nothing came into it.
-pub(super) struct Made(Option<PathBuf>);
+/// What was made for a host.
+pub(super) enum Made {
+    /// Nothing.
+    Nothing,
+    /// A directory; it goes again where nothing came into it.
+    Directory(PathBuf),
+    /// An empty directory in the place of one that only a dry run would need; it goes when this is dropped.
+    StandIn { _directory: TempDir },
+}
 
 impl Made {
     pub(super) fn leave(&self) {
-        if let Some(path) = &self.0 {
+        if let Made::Directory(path) = self {
             // One that is not empty stays.
             let _ = std::fs::remove_dir(path);
         }
@@ -27,7 +35,7 @@ pub(super) fn of_host(mut plan: Plan, host: &str) -> Result<(Plan, Made), Failed
         Plan::Get(get) => {
             let recursive = get.tree.recursive;
             let (target, holder) = match &get.target {
-                LocalTarget::Stdout => return Ok((plan, Made(None))),
+                LocalTarget::Stdout => return Ok((plan, Made::Nothing)),
                 // The host's directory becomes the copy, so that running it again gives the same.
                 LocalTarget::File(path) if recursive => (LocalTarget::File(path.join(host)), path.clone()),
                 LocalTarget::File(path) | LocalTarget::Directory(path) => {
@@ -35,6 +43,11 @@ pub(super) fn of_host(mut plan: Plan, host: &str) -> Result<(Plan, Made), Failed
                 }
             };
             get.target = target;
+            if get.tree.dry_run && !recursive && !holder.is_dir() {
+                let made = tempfile::tempdir().map_err(|error| failed("make a directory", &error))?;
+                get.target = LocalTarget::Directory(made.path().to_owned());
+                return Ok((plan, Made::StandIn { _directory: made }));
+            }
             (!get.tree.dry_run).then_some(holder)
         }
         Plan::Sync(sync) if sync.direction == Direction::FromServer => {
@@ -47,15 +60,19 @@ pub(super) fn of_host(mut plan: Plan, host: &str) -> Result<(Plan, Made), Failed
         }
         _ => None,
     };
-    let Some(directory) = made else { return Ok((plan, Made(None))) };
+    let Some(directory) = made else { return Ok((plan, Made::Nothing)) };
     let existed = directory.is_dir();
     make(&directory)?;
-    Ok((plan, Made((!existed).then_some(directory))))
+    let made = if existed { Made::Nothing } else { Made::Directory(directory) };
+    Ok((plan, made))
 }
 
 fn make(directory: &Path) -> Result<(), Failed> {
-    std::fs::create_dir_all(directory).map_err(|error| {
-        let error = Error::io(format_args!("make '{}'", directory.display()), &error);
-        Failed::alone(error.status().into(), reason(&error))
-    })
+    std::fs::create_dir_all(directory)
+        .map_err(|error| failed(&format!("make '{}'", directory.display()), &error))
+}
+
+fn failed(doing: &str, error: &std::io::Error) -> Failed {
+    let error = Error::io(doing, error);
+    Failed::alone(error.status().into(), reason(&error))
 }

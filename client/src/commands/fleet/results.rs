@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use super::super::Failed;
 use super::super::context::Current;
 use crate::exit::Exit;
 use crate::files;
-use crate::output::{Gather, HostReport, Output, Record, State};
+use crate::output::{Gather, HostReport, Output, Record, State, reason};
 
 /// The results of a run. Clones are the same results.
 #[derive(Clone)]
@@ -86,10 +87,12 @@ impl Results {
         exit: impl FnOnce(&[HostReport]) -> u8,
     ) -> io::Result<u8> {
         let mut inner = self.open();
-        let Inner { output, hosts, retry_file, ours, begun, finished } = &mut *inner;
-        if std::mem::replace(finished, true) {
+        if std::mem::replace(&mut inner.finished, true) {
             return Ok(Exit::Failure.code());
         }
+        // First, as whoever reads the rest may have gone or stand still.
+        let kept = inner.keep_failed();
+        let Inner { output, hosts, ours, begun, .. } = &mut *inner;
         for host in hosts.iter_mut() {
             match &host.progress {
                 Progress::Ended(report) if report.state != State::Disabled => continue,
@@ -110,17 +113,35 @@ impl Results {
             gather.show(output)?;
         }
         let mut code = exit(&reports);
-        if let Some(path) = retry_file {
-            let failed = reports.iter().filter(|report| !matches!(report.state, State::Ok | State::Disabled));
-            let text: String = failed.map(|report| format!("{}\n", report.host)).collect();
-            if let Err(error) = files::replace(path, 0o644, text.as_bytes()) {
-                let message = format!("cannot write {}: {}", path.display(), crate::output::reason(&error));
-                super::super::Failed::new(Exit::Failure, message).report(output, None, None);
-                code = code.max(Exit::Failure.code());
-            }
+        if let Err(failed) = kept {
+            failed.report(output, None, None);
+            code = code.max(failed.exit.code());
         }
         output.fleet_ended(&reports, begun.elapsed(), code)?;
         Ok(code)
+    }
+
+    /// Nobody reads the last words: what else is left of the run is the file of the hosts that did not succeed.
+    pub(super) fn abandon(&self) {
+        let mut inner = self.open();
+        if !std::mem::replace(&mut inner.finished, true) {
+            // There is nowhere left to complain to.
+            let _ = inner.keep_failed();
+        }
+    }
+}
+
+impl Inner {
+    /// Writes the hosts that did not succeed, also those that did not come to their end.
+    fn keep_failed(&self) -> Result<(), Failed> {
+        let Some(path) = &self.retry_file else { return Ok(()) };
+        let is_ok = |report: &HostReport| matches!(report.state, State::Ok | State::Disabled);
+        let failed = self.hosts.iter().filter(|host| !host.report().is_some_and(is_ok));
+        let text: String = failed.map(|host| format!("{}\n", host.name)).collect();
+        files::replace(path, 0o644, text.as_bytes()).map_err(|error| {
+            let message = format!("cannot write {}: {}", path.display(), reason(&error));
+            Failed::new(Exit::Failure, message)
+        })
     }
 }
 
