@@ -154,11 +154,9 @@ async fn perform(name: &str, context: &Context, plan: &Plan) -> Result<u8, Faile
         Plan::Hosts(_) => return super::super::hosts::ping(context).await.map(Exit::code),
         _ => {}
     }
-    let (plan, made) = place::of_host(plan.clone(), name)?;
+    let (plan, _made) = place::of_host(plan.clone(), name)?;
     let mut server = context.server().await?;
-    let exit = work(context, &mut server, plan).await;
-    made.leave();
-    let exit = exit?;
+    let exit = work(context, &mut server, plan).await?;
     server.client.close().await;
     Ok(exit.code())
 }

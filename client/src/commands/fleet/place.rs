@@ -19,8 +19,8 @@ pub(super) enum Made {
     StandIn { _directory: TempDir },
 }
 
-impl Made {
-    pub(super) fn leave(&self) {
+impl Drop for Made {
+    fn drop(&mut self) {
         if let Made::Directory(path) = self {
             // One that is not empty stays.
             let _ = std::fs::remove_dir(path);
