@@ -12,10 +12,12 @@ use crate::cli::values::ProgressWhen;
 use crate::output::{Event, Output, grouped, human_bytes, human_duration, human_rate};
 
 mod board;
+mod part;
 mod stream;
 
 pub use board::Board;
 use board::Member;
+pub use part::{Part, Position};
 use stream::Stream;
 
 /// Time between two plain lines.
@@ -313,35 +315,6 @@ impl Shown {
             Shown::Nothing | Shown::Lines(_) | Shown::Json(_) => None,
         }
     }
-}
-
-/// Where a job was when a part of it began.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Part {
-    bytes_done: u64,
-    bytes_kept: u64,
-    bytes_total: u64,
-    files_done: u64,
-    files_total: u64,
-}
-
-/// How far a part of a job is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Position<'a> {
-    /// Bytes that need nothing more.
-    pub bytes_done: u64,
-    /// Those of them that did not travel, and count for no rate.
-    pub bytes_kept: u64,
-    /// Bytes that were found so far.
-    pub bytes_total: u64,
-    /// Files that need nothing more.
-    pub files_done: u64,
-    /// Files that were found so far.
-    pub files_total: u64,
-    /// No more will be found.
-    pub is_final: bool,
-    /// What is being transferred; shown escaped.
-    pub name: &'a [u8],
 }
 
 impl State {
