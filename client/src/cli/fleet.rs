@@ -171,8 +171,11 @@ impl FleetArgs {
             return Err(UsageError::new("-b gathers text, and --json tells each host's output by itself"));
         }
         takes_many(plan)?;
-        if matches!(plan, Plan::Trust(_)) && connection.fingerprint.is_some() {
+        if connection.fingerprint.is_some() {
             return Err(UsageError::new("each host has a key of its own, so --fingerprint takes one host"));
+        }
+        if connection.via.is_some() {
+            return Err(UsageError::new("--via is the way to one server, and -H, -g or --tags chooses several"));
         }
         Ok(Some(FleetPlan {
             selection,
