@@ -17,11 +17,13 @@ use ft_protocol::tree::{Action, Item};
 use ft_protocol::wire::Message;
 use ft_protocol::wire::message::{End, NodeResult, TreePut};
 use ft_tests::content::pattern;
+use ft_tests::hostile::Action::{Close, Send};
+use ft_tests::hostile::HostileServer;
 use ft_tests::peer::RawPeer;
 use ft_tests::proxy::{Direction, Fault, Proxy, What};
-use ft_tests::server::{ALL, TestServer, USER};
+use ft_tests::server::{ALL, TestServer, USER, key};
 use ft_tests::tree_lies::A;
-use ft_tests::tree_wire::{accept, file, packed, put_to, root, says, tree_get, tree_put, walked};
+use ft_tests::tree_wire::{accept, file, packed, pass, put_to, root, says, tree_get, tree_put, walked};
 use ftclient::{CheckOptions, Client, TreeOptions};
 use tree_runs::{client, noting, remote, syncing};
 
@@ -251,4 +253,31 @@ async fn with_deletion_a_link_takes_the_place_of_a_directory_as_a_file_does() {
     let (options, items) = noting(TreeOptions { delete: Some(u64::MAX), ..syncing() });
     client(&server).await.put_tree(place.path(), &remote("copy"), None, &options).await.unwrap();
     assert!(server.root().join("copy/d").is_symlink(), "{:?}", told(&items));
+}
+
+#[tokio::test]
+async fn a_file_that_arrived_unheard_and_is_then_left_alone_is_told_once() {
+    let (mut attempts, taken) = (0, A.len());
+    let server = HostileServer::start(move |op, message| match message {
+        Message::Walked(_) if attempts == 0 => vec![Send(op, accept(2))],
+        Message::Pack(_) => {
+            attempts += 1;
+            vec![Close]
+        }
+        Message::Walked(_) => {
+            let (path, size) = (b"a".to_vec(), taken as u64);
+            let skipped = NodeResult { path, kind: 1, action: 5, size, ..NodeResult::default() };
+            vec![Send(op, skipped.into()), Send(op, pass(2)), Send(op, End::default().into())]
+        }
+        _ => vec![],
+    })
+    .await;
+    let place = tempfile::tempdir().unwrap();
+    fs::write(place.path().join("a"), A).unwrap();
+    let (options, items) = noting(TreeOptions { no_clobber: true, ..TreeOptions::default() });
+    let builder = Client::builder(&server.address().to_string()).unwrap();
+    let builder = builder.user(USER).key(key(1)).fingerprint(server.fingerprint()).retries(1);
+    let mut client = builder.build().unwrap();
+    client.put_tree(place.path(), &remote("copy"), None, &options).await.unwrap();
+    assert_eq!(told(&items), [(Action::Skipped, "a".to_string(), false)]);
 }

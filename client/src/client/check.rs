@@ -9,9 +9,10 @@ use ft_protocol::fs::{Filter, Names, Root};
 use ft_protocol::tree::{CompareTree, OnItem, TreeMeter, compare_tree};
 use ft_protocol::wire::message::TreeGet;
 
+use super::once::{Once, Run};
 use super::repeat::{Operation, Repeat};
 use super::session::Session;
-use super::trees::{Once, send_names};
+use super::trees::send_names;
 use super::{Client, Result};
 
 /// How trees are compared.
@@ -48,7 +49,7 @@ impl Client {
             names: options.names.is_some(),
             dry_run: false,
         };
-        let once = Once::new(Arc::clone(&options.on_item), false);
+        let once = Once::new(Arc::clone(&options.on_item), Run::Compares);
         self.repeat(Repeat::Safe, None, Comparison { request, local, options, once }).await
     }
 }

@@ -12,6 +12,7 @@ mod files;
 mod idle;
 mod local;
 mod login;
+mod once;
 mod operations;
 mod origin;
 mod place;

@@ -1,21 +1,21 @@
 //! Transfers of whole directories.
 
-use std::collections::HashSet;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ft_protocol::auth::Rights;
 use ft_protocol::digest::Algorithm;
-use ft_protocol::fs::{Filter, Kind, Names, Root};
+use ft_protocol::fs::{Filter, Names, Root};
 use ft_protocol::transfer::SharedDigests;
 use ft_protocol::tree::{
-    Action, Item, OnItem, Place, ReceiveTree, SendTree, TreeDone, TreeMeter, Unheard, receive_tree, send_tree,
+    OnItem, Place, ReceiveTree, SendTree, TreeDone, TreeMeter, Unheard, receive_tree, send_tree,
 };
 use ft_protocol::wire::frame::STREAM_CAP;
 use ft_protocol::wire::message::{TreeGet, TreePut};
 use ft_protocol::wire::{Message, Sender};
 use ft_protocol::{Error, RemotePath, Status};
 
+use super::once::{Once, Run};
 use super::place::hold;
 use super::repeat::{Operation, Repeat};
 use super::session::Session;
@@ -82,6 +82,10 @@ impl TreeOptions {
     fn whole(&self) -> bool {
         self.digest != Algorithm::Md5Tree
     }
+
+    fn run(&self) -> Run {
+        if self.dry_run { Run::Foresees } else { Run::Changes }
+    }
 }
 
 impl Client {
@@ -99,7 +103,7 @@ impl Client {
     ) -> Result<TreeDone> {
         only_one_of_both(options)?;
         let from = self.builder.origin.outward(from)?;
-        let once = Once::new(Arc::clone(&options.on_item), true);
+        let once = Once::new(Arc::clone(&options.on_item), options.run());
         let request = TreeGet {
             path: from.as_bytes().to_vec(),
             digest: options.digest as u32,
@@ -143,7 +147,7 @@ impl Client {
         let source = from.to_owned();
         let root = tokio::task::spawn_blocking(move || Root::open(&source)).await;
         let root = root.unwrap_or_else(|error| Err(super::local::internal(&error)))?;
-        let once = Once::new(Arc::clone(&options.on_item), true);
+        let once = Once::new(Arc::clone(&options.on_item), options.run());
         let request = TreePut {
             path: to.as_bytes().to_vec(),
             digest: options.digest as u32,
@@ -261,7 +265,8 @@ impl StoreTree<'_> {
             dry_run: options.dry_run,
             rate: options.rate,
             meter: Arc::clone(&options.meter),
-            unheard: self.unheard.clone(),
+            // A file that is left alone is passed as well, whatever it holds, and told as that.
+            unheard: if options.no_clobber { Unheard::default() } else { self.unheard.clone() },
             on_item: self.once.on_item(),
             shared: options.shared.clone(),
         }
@@ -282,84 +287,4 @@ pub(super) async fn send_names(tx: &Sender, op: u32, names: Option<&Names>) -> f
         tx.send(op, Message::Names(chunk.to_vec().into())).await?;
     }
     tx.send(op, Message::Names(bytes::Bytes::new())).await
-}
-
-/// Tells of everything once, however often the connection is made again: each attempt begins at the first name.
-#[derive(Clone)]
-pub(super) struct Once(Arc<Mutex<Told>>);
-
-struct Told {
-    on_item: OnItem,
-    /// What is told to be gone was removed: it comes last, and is not there to be removed again.
-    removes: bool,
-    /// The last name that was told, in the order of the tree.
-    last: Option<RemotePath>,
-    /// Up to here an earlier attempt has told of everything.
-    until: Option<RemotePath>,
-    /// Files that were told as copied, and how many of them before this attempt.
-    files: u64,
-    before: u64,
-    /// What failed or was left out: the sender says so when it comes across it, ahead of the others.
-    ahead: HashSet<RemotePath>,
-}
-
-impl Once {
-    pub(super) fn new(on_item: OnItem, removes: bool) -> Self {
-        let told =
-            Told { on_item, removes, last: None, until: None, files: 0, before: 0, ahead: HashSet::new() };
-        Self(Arc::new(Mutex::new(told)))
-    }
-
-    pub(super) fn attempt(&self, number: u32) {
-        if number > 0 {
-            let mut told = self.told();
-            told.until = told.last.clone();
-            told.before = told.files;
-        }
-    }
-
-    pub(super) fn on_item(&self) -> OnItem {
-        let once = self.clone();
-        Arc::new(move |item| {
-            let on_item = once.told().take(item);
-            if let Some(on_item) = on_item {
-                on_item(item);
-            }
-        })
-    }
-
-    /// What earlier attempts copied is equal at the last one, and was told as copied.
-    fn count(&self, done: TreeDone, quick: bool) -> TreeDone {
-        let before = if quick { self.told().before } else { 0 };
-        TreeDone { equal: done.equal.saturating_sub(before), ..done }
-    }
-
-    fn told(&self) -> MutexGuard<'_, Told> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Told {
-    fn take(&mut self, item: &Item) -> Option<OnItem> {
-        let new = match item.action {
-            Action::Deleted if self.removes => true,
-            _ if item.failure.is_some() || item.kind == Kind::Other => self.ahead.insert(item.path.clone()),
-            // What was made of these stands there at the next attempt, and is not made again.
-            _ if item.kind != Kind::File && self.removes => true,
-            _ if self.until.as_ref().is_some_and(|until| !is_after(&item.path, until)) => false,
-            _ => {
-                if self.last.as_ref().is_none_or(|last| is_after(&item.path, last)) {
-                    self.last = Some(item.path.clone());
-                }
-                self.files += 1;
-                true
-            }
-        };
-        new.then(|| Arc::clone(&self.on_item))
-    }
-}
-
-/// Whether a walk meets `path` after `other`.
-fn is_after(path: &RemotePath, other: &RemotePath) -> bool {
-    path.components().gt(other.components())
 }

@@ -240,7 +240,7 @@ impl Landing {
                 }
                 if let Some(namer) = &mut self.namer {
                     // What was kept or landed out of order is read back from the file.
-                    namer.catch_up(staged.file(), self.order.contiguous(), u64::MAX)?;
+                    namer.catch_up(staged.file(), self.order.contiguous(), u64::MAX, self.tx.activity())?;
                     namer.offer(number, data.clone());
                 }
             }
@@ -279,7 +279,7 @@ impl Landing {
         }
         if let (Some(namer), Sink::File { staged, standing, .. }) = (&mut self.namer, &self.sink) {
             let file = standing.as_ref().filter(|_| self.uncopied > 0).unwrap_or(staged.file());
-            namer.catch_up(file, self.order.contiguous(), size)?;
+            namer.catch_up(file, self.order.contiguous(), size, self.tx.activity())?;
         }
         Ok(())
     }
@@ -329,7 +329,7 @@ impl Landing {
         let named = match (&self.sink, self.namer.take()) {
             (Sink::Stream(stream), _) => stream.finish()?,
             (Sink::File { staged, .. }, Some(mut namer)) => {
-                namer.catch_up(staged.file(), blocks, done.size)?;
+                namer.catch_up(staged.file(), blocks, done.size, self.tx.activity())?;
                 let pulse = &mut self.pulse;
                 Some(namer.finish_while(|| pulse.as_mut().map_or(Ok(()), |pulse| pulse.beat(done.size)))?)
             }

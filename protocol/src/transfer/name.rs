@@ -14,7 +14,7 @@ use super::shared::SharedName;
 use super::{FileKey, changed};
 use crate::digest::{Algorithm, Hash, Root, Whole, blocks_of};
 use crate::error::{Error, Result};
-use crate::wire::BLOCK_LEN;
+use crate::wire::{Activity, BLOCK_LEN};
 
 /// Blocks that may wait for the thread.
 const QUEUE: usize = 2;
@@ -29,7 +29,7 @@ pub(crate) struct Namer {
 
 enum Work {
     Bytes(Bytes),
-    Range { file: File, start: u64, len: u64 },
+    Range { file: File, start: u64, len: u64, activity: Activity },
 }
 
 impl Namer {
@@ -42,7 +42,9 @@ impl Namer {
                 for work in queue {
                     match work {
                         Work::Bytes(bytes) => whole.update(&bytes),
-                        Work::Range { file, start, len } => read_into(&mut whole, &file, start, len)?,
+                        Work::Range { file, start, len, activity } => {
+                            read_into(&mut whole, &file, start, len, &activity)?;
+                        }
                     }
                 }
                 Ok(whole.finish())
@@ -60,13 +62,14 @@ impl Namer {
         }
     }
 
-    /// Reads blocks up to `until` (exclusive) back from `file` of `size` bytes where they were left out.
-    pub(crate) fn catch_up(&mut self, file: &File, until: u64, size: u64) -> Result<()> {
+    /// Reads blocks up to `until` (exclusive) back from `file` of `size` bytes where they were left out. That may take
+    /// long, and whoever offers more meanwhile waits for it, so it is seen as progress of `activity`.
+    pub(crate) fn catch_up(&mut self, file: &File, until: u64, size: u64, activity: &Activity) -> Result<()> {
         if self.next < until {
             let file = file.try_clone().map_err(|error| Error::io("share the file", &error))?;
             let start = self.next * BLOCK_LEN as u64;
             let len = (until * BLOCK_LEN as u64).min(size).saturating_sub(start);
-            let _ = self.work.send(Work::Range { file, start, len });
+            let _ = self.work.send(Work::Range { file, start, len, activity: activity.clone() });
             self.next = until;
         }
         Ok(())
@@ -152,15 +155,40 @@ fn name_alone(out: &Outlet, file: &File, size: u64, proof: &Hash) -> Result<Hash
     if root.finish() == *proof { Ok(whole.finish()) } else { Err(changed()) }
 }
 
-fn read_into(whole: &mut Whole, file: &File, mut start: u64, mut len: u64) -> io::Result<()> {
+fn read_into(
+    whole: &mut Whole,
+    file: &File,
+    mut start: u64,
+    mut len: u64,
+    activity: &Activity,
+) -> io::Result<()> {
     let mut buffer = vec![0; 256 * 1024];
     while len > 0 {
         let want = (buffer.len() as u64).min(len) as usize;
         let Some(room) = buffer.get_mut(..want) else { break };
         file.read_exact_at(room, start)?;
         whole.update(room);
+        activity.moved();
         start += want as u64;
         len -= want as u64;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_back_is_progress_all_along() {
+        let data: Vec<u8> = (0..3 * BLOCK_LEN).map(|i| (i % 251) as u8).collect();
+        let mut file = tempfile::tempfile().unwrap();
+        io::Write::write_all(&mut file, &data).unwrap();
+        let activity = Activity::default();
+        let mut namer = Namer::spawn(Algorithm::Md5).unwrap();
+        namer.catch_up(&file, 3, data.len() as u64, &activity).unwrap();
+        let named = namer.finish().unwrap();
+        assert_eq!(named, crate::digest::Lanes::default().plain(&data));
+        assert!(activity.moves() >= 3, "{} for three blocks", activity.moves());
+    }
 }

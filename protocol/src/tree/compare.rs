@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::descent::Descent;
 use super::dirs::Dirs;
-use super::{Action, Item, OnItem, TreeMeter, kind_from_wire, mtime_of};
+use super::{Action, Item, OnItem, TreeMeter, ends_it, kind_from_wire, mtime_of};
 use crate::digest::{Algorithm, Hash, Lanes};
 use crate::error::{Error, Failure, Result, Status};
 use crate::fs::{Filter, Found, Kind, Names, Root, Visit, Walk};
@@ -128,7 +128,7 @@ impl Comparison {
                 Said::Node(node) => {
                     let place = descent.enter(&node)?;
                     last = last.checked_add(1).ok_or_else(|| Error::protocol("too many nodes"))?;
-                    self.node(&node, place.path, place.kind);
+                    self.node(&node, place.path, place.kind)?;
                 }
                 Said::Unreadable(result) => self.unreadable(result)?,
                 Said::Walked => {
@@ -145,8 +145,8 @@ impl Comparison {
         }
     }
 
-    /// One name of the sender's.
-    fn node(&mut self, node: &Node, path: RemotePath, kind: Kind) {
+    /// One name of the sender's. Errors: what ends it all; everything else is told of the name.
+    fn node(&mut self, node: &Node, path: RemotePath, kind: Kind) -> Result<()> {
         if kind == Kind::File {
             self.meter.found(node.size);
         }
@@ -155,20 +155,21 @@ impl Comparison {
         let item = Item { size: node.size, mtime: mtime_of(node), ..Item::new(path, kind, Action::Created) };
         if !self.is_blind(&item.path) {
             match here {
-                Some(found) => self.compare(node, &found, item),
+                Some(found) => self.compare(node, &found, item)?,
                 None => (self.on_item)(&item),
             }
         }
         if kind == Kind::File {
             self.meter.decided(node.size);
         }
+        Ok(())
     }
 
-    fn compare(&mut self, node: &Node, found: &Found, item: Item) {
+    fn compare(&mut self, node: &Node, found: &Found, item: Item) -> Result<()> {
         let (kind, meta) = (item.kind, &found.meta);
         let same = match kind {
             _ if meta.kind != kind => Ok(None),
-            Kind::Dir => return,
+            Kind::Dir => return Ok(()),
             Kind::Symlink => Ok((found.target == node.target).then_some(None)),
             _ if meta.size != node.size => Ok(None),
             _ => self.proof(found).map(|own| (own.as_bytes() == node.digest).then_some(Some(own))),
@@ -179,8 +180,10 @@ impl Comparison {
         match same {
             Ok(Some(proof)) => (self.on_item)(&Item { action: Action::Equal, proof, ..item }),
             Ok(None) => (self.on_item)(&Item { action: Action::Replaced, ..item }),
+            Err(error) if ends_it(&error) => return Err(error),
             Err(error) => self.fail(item, error.failure(), true),
         }
+        Ok(())
     }
 
     /// What a directory here holds is not told, where the sender has none.
@@ -289,3 +292,7 @@ fn path_of(visit: &Visit) -> &RemotePath {
         Visit::Failed { path, .. } => path,
     }
 }
+
+#[cfg(test)]
+#[path = "compare_tests.rs"]
+mod tests;

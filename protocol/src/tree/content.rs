@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 
-use super::Action;
 use super::commit::What;
+use super::decide::is_fatal;
 use super::landing::TreeLanding;
 use super::turns::Content;
+use super::{Action, ends_it};
 use crate::auth::Rights;
 use crate::digest::Hash;
 use crate::error::{Error, Failure, Result, Status};
@@ -167,8 +168,7 @@ impl TreeLanding {
         let dir = self.dirs.as_mut().ok_or_else(interrupted)?.get(&parent);
         match dir.and_then(|dir| self.digest_of(&dir, name, size)) {
             Ok(own) => Ok(Some(own) == theirs),
-            Err(error) if error.status() == Status::Cancelled => Err(error),
-            Err(error @ Error::Connection(_)) => Err(error),
+            Err(error) if ends_it(&error) => Err(error),
             Err(_) => Ok(false),
         }
     }
@@ -215,8 +215,7 @@ impl TreeLanding {
 
     fn large_failed(&mut self, number: u32, error: Error) -> Result<()> {
         match error {
-            Error::Protocol(_) | Error::Connection(_) => Err(error),
-            error if matches!(error.status(), Status::DiskFull | Status::Cancelled) => Err(error),
+            error if is_fatal(&error) => Err(error),
             error => self.give_up(number, error.failure(), true),
         }
     }

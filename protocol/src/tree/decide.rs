@@ -4,7 +4,7 @@ use super::commit::{Step, What};
 use super::descent::Place;
 use super::extras::Own;
 use super::landing::TreeLanding;
-use super::{Action, Item, mtime_of};
+use super::{Action, Item, ends_it, mtime_of};
 use crate::auth::Rights;
 use crate::error::{Error, Result, Status};
 use crate::fs::{Dir, Kind, Meta, ModeRule, Mtime};
@@ -307,9 +307,8 @@ impl TreeLanding {
 }
 
 /// Errors after which nothing else of the tree can succeed.
-fn is_fatal(error: &Error) -> bool {
-    matches!(error, Error::Protocol(_) | Error::Connection(_))
-        || matches!(error.status(), Status::DiskFull | Status::Cancelled)
+pub(super) fn is_fatal(error: &Error) -> bool {
+    ends_it(error) || error.status() == Status::DiskFull
 }
 
 /// Nanoseconds count only where both sides have them.

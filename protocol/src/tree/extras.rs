@@ -65,8 +65,8 @@ impl Extras {
         }
     }
 
-    /// Removes everything, or nothing where it is more than allowed. Gives what is to be reported, and why nothing was
-    /// removed.
+    /// Removes everything, or nothing where it is more than allowed. Gives what is to be reported, and why nothing, or
+    /// nothing more, was removed.
     pub(super) fn remove(
         &mut self,
         job: &ReceiveTree,
@@ -109,13 +109,15 @@ impl Extras {
         for (path, kind) in going {
             let item = Item::new(path, kind, Action::Deleted);
             let removed = if job.dry_run { Ok(true) } else { remove(&mut dirs, job, place, &item) };
-            // Nobody may be waiting for it any more; what was not removed yet stays.
-            pulse.beat(0)?;
             match removed {
                 Ok(true) => steps.push(Step { number: 0, item, what: What::Nothing }),
                 // It holds what is left out of the copy, and stays.
                 Ok(false) => {}
                 Err(error) => steps.push(failed(item.path, kind, &error)),
+            }
+            // Nobody may be waiting for it any more; what was not removed yet stays.
+            if let Err(error) = pulse.beat(0) {
+                return Ok((steps, Some(error)));
             }
         }
         Ok((steps, refused))
@@ -195,3 +197,7 @@ fn remove(dirs: &mut Dirs, job: &ReceiveTree, place: &Place, item: &Item) -> Res
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+#[path = "extras_tests.rs"]
+mod tests;

@@ -1,10 +1,10 @@
 //! The end of a tree at the receiver: what was left for the time when everything has arrived.
 
-use super::TreeDone;
 use super::commit::{CommitJob, Committer, Step, What};
 use super::landing::TreeLanding;
 use super::receive::{Place, ReceiveTree};
 use super::turns::BATCH_FILES;
+use super::{TreeDone, ends_it};
 use crate::error::{Failure, Result, Status};
 use crate::wire::Sender;
 
@@ -18,6 +18,11 @@ impl TreeLanding {
         let mut refused = None;
         if complete && done.failed == 0 {
             (rest, refused) = self.extras.remove(&self.job, &self.place, &self.special, &mut self.pulse)?;
+        }
+        if refused.as_ref().is_some_and(ends_it) {
+            // What is gone is told all the same, as the next attempt does not find it. All else is for that one.
+            self.late.clear();
+            self.ends.clear();
         }
         let stays = match refused {
             None if complete && done.failed == 0 => {

@@ -52,7 +52,7 @@ pub use receive::{Backup, OpenPlace, Place, ReceiveTree, receive_tree};
 pub use send::{SendTree, Unheard, send_tree};
 
 use crate::digest::Hash;
-use crate::error::{Error, Failure, Result};
+use crate::error::{Error, Failure, Result, Status};
 use crate::fs::{Kind, Mtime};
 use crate::path::RemotePath;
 use crate::transfer::Meter;
@@ -224,6 +224,12 @@ impl TreeMeter {
         current.clear();
         current.extend_from_slice(path.as_bytes());
     }
+}
+
+/// Whether an error is one of the whole operation, or comes of its end: nobody may be told of it as one of the name
+/// that was worked on, which the next attempt would find to be in order.
+fn ends_it(error: &Error) -> bool {
+    matches!(error, Error::Connection(_) | Error::Protocol(_)) || error.status() == Status::Cancelled
 }
 
 /// The kind that a number on the wire means; special files have none.

@@ -13,7 +13,7 @@ use super::dirs::Dirs;
 use super::outgoing::{Listed, Sent, Wanted};
 use super::pack::Pack;
 use super::send::{Command, SendTree, Unheard};
-use super::{Action, Item, MAX_LISTED, MAX_SENT, OnItem, TreeDone, TreeMeter, kind_to_wire};
+use super::{Action, Item, MAX_LISTED, MAX_SENT, OnItem, TreeDone, TreeMeter, ends_it, kind_to_wire};
 use crate::digest::{Hash, blocks_of};
 use crate::error::{Error, Failure, Result, Status};
 use crate::fs::{Found, Kind, Meta, Visit, Walk};
@@ -386,9 +386,4 @@ impl TreeSource {
         self.fail(file.into_item(Action::Created), failure, true);
         Ok(())
     }
-}
-
-/// Errors that are none of the file that was read.
-fn ends_it(error: &Error) -> bool {
-    matches!(error, Error::Connection(_) | Error::Protocol(_)) || error.status() == Status::Cancelled
 }

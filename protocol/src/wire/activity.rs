@@ -24,6 +24,11 @@ impl Activity {
         self.0.moved.fetch_add(1, Ordering::Relaxed);
     }
 
+    #[cfg(test)]
+    pub(crate) fn moves(&self) -> u64 {
+        self.0.moved.load(Ordering::Relaxed)
+    }
+
     /// This end is at work where no progress can be seen (fsync); counts as progress while the guard lives.
     pub fn busy(&self) -> Busy {
         self.0.busy.fetch_add(1, Ordering::Relaxed);
