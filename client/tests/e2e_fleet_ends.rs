@@ -5,11 +5,12 @@
 mod common;
 
 use std::fs;
-use std::io::Read;
+use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::process::Stdio;
 
 use common::{BLOCK, Fleet, Kind, Ran, Watch, Watched, hosts, lines, noise, patience, pipe_without_reader};
 use common::{Running, staging_files, states};
+use rustix::io::ioctl_fionbio;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -58,7 +59,10 @@ fn each_failure_is_that_of_its_host_and_the_others_arrive() {
         assert_eq!(staging_files(&fleet.remote(name, "")), Vec::<std::path::PathBuf>::new());
     }
     assert_eq!(fs::read_to_string(fleet.local("again")).unwrap(), "closed\nrefusing\nchanged\n");
-    fleet.ft(["put", "-S", "-g", "all", "file", ":"]).exits(7);
+    let quiet = fleet.ft(["put", "-q", "-S", "-g", "all", "file", ":"]).exits(7).err;
+    let mut said: Vec<&str> = quiet.lines().filter_map(|line| line.split(": ").next()).collect();
+    said.sort_unstable();
+    assert_eq!(said, ["changed", "closed", "refusing"], "{quiet}");
 }
 
 #[test]
@@ -145,6 +149,51 @@ fn a_reader_that_has_gone_ends_all_at_once() {
     let mut command = fleet.command(["ls", "-g", "all", ":"]);
     fs::write(fleet.remote("web1", "file"), "x").unwrap();
     Running::start_into(&mut command, pipe_without_reader()).finish().exits(141);
+}
+
+/// A pipe that has room for a few lines, and its reader, who reads nothing more.
+fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (mut reader, mut writer) = std::io::pipe().unwrap();
+    ioctl_fionbio(&writer, true).unwrap();
+    while writer.write(&[b'\n'; 4096]).is_ok() {}
+    ioctl_fionbio(&writer, false).unwrap();
+    reader.read_exact(&mut [0; 4096]).unwrap();
+    (reader, writer)
+}
+
+/// Prints more than such a pipe takes, then leaves a sign.
+const MUCH: &str = "head -c 9000 /dev/zero | tr '\\0' x; echo > ran";
+
+#[test]
+fn ctrl_c_works_while_the_reader_stands_still() {
+    let fleet = Fleet::in_process(2);
+    for option in ["-S", "-b", "--json"] {
+        let watches = fleet.names().into_iter().map(|name| {
+            let dir = fleet.remote(&name, "");
+            let _ = fs::remove_file(dir.join("ran"));
+            (Watch::new(&dir), dir.join("ran"))
+        });
+        let watches: Vec<_> = watches.collect();
+        let (_reader, writer) = full_pipe();
+        let args = ["exec", option, "-g", "all", "--retry-file", "again", "--shell", MUCH];
+        let exec = Running::start_into(&mut fleet.command(args), writer);
+        for (watch, ran) in watches {
+            watch.until(|| ran.exists());
+        }
+        exec.signal(Signal::INT);
+        exec.finish().exits(130);
+        fs::remove_file(fleet.local("again")).unwrap();
+    }
+}
+
+#[test]
+fn the_deadline_passes_while_the_reader_stands_still() {
+    let fleet = Fleet::in_process(2);
+    for (option, code) in [("-b", 3), ("--json", 3), ("-S", 255)] {
+        let (_reader, writer) = full_pipe();
+        let args = ["exec", option, "-g", "all", "--deadline", "1s", "--shell", MUCH];
+        Running::start_into(&mut fleet.command(args), writer).finish().exits(code);
+    }
 }
 
 #[test]

@@ -5,7 +5,8 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use common::{Fleet, Kind, Watched, hosts, md5, noise, staging_beneath, states};
@@ -246,19 +247,36 @@ fn each_host_has_a_receipt_of_its_own() {
     assert!(fleet.ft(["check", "--receipt", run]).exits(1).text().contains("* web002:file\n"));
 }
 
-#[test]
-fn a_source_that_changes_between_hosts_arrives_whole_on_each() {
+/// Runs a put to one host after the other; between them the source changes.
+#[track_caller]
+fn put_while(old: &[u8], new: &[u8], change: impl FnOnce(&Path)) {
     let mut fleet = Fleet::of(&[("web1", Kind::Process), ("web2", Kind::Stopped)]);
-    let (old, new) = (noise(3 << 20, 1), noise((3 << 20) + 7, 2));
-    keep(&fleet, "file", &old);
+    keep(&fleet, "file", old);
     let mut command = fleet.command(["put", "--json", "-f", "1", "-g", "all", "file", ":"]);
     let mut put = Watched::start(&mut command, &[]);
     put.until(|_, said| said.contains("\"type\":\"host\""));
-    keep(&fleet, "file", &new);
+    change(&fleet.local("file"));
     fleet.server("web2").signal(Signal::CONT);
     let (ran, events) = put.finish();
     ran.ok();
     assert_eq!(states(&events), ["web1=ok", "web2=ok"]);
     assert!(fs::read(fleet.remote("web1", "file")).unwrap() == old);
     assert!(fs::read(fleet.remote("web2", "file")).unwrap() == new);
+    let files = events.iter().filter(|event| event["type"] == "file");
+    let digests: Vec<&Value> = files.map(|file| &file["digest"]["hex"]).collect();
+    assert_eq!(digests, [md5(old), md5(new)].map(Value::from).each_ref());
+}
+
+#[test]
+fn a_source_that_changes_between_hosts_arrives_whole_on_each() {
+    let (old, new) = (noise(3 << 20, 1), noise((3 << 20) + 7, 2));
+    put_while(&old, &new, |path| fs::write(path, &new).unwrap());
+    // What was known of it must not be taken for what it is now, though its size and time say so.
+    let new = noise(old.len(), 3);
+    put_while(&old, &new, |path| {
+        let file = File::options().write(true).open(path).unwrap();
+        let time = file.metadata().unwrap().modified().unwrap();
+        file.write_all_at(&new, 0).unwrap();
+        file.set_modified(time).unwrap();
+    });
 }

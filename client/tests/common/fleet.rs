@@ -70,7 +70,7 @@ struct Host {
 }
 
 enum Peer {
-    Here(TestServer),
+    Here(Box<TestServer>),
     Process(Box<Server>),
     /// Tells each connection.
     Hung(Receiver<()>),
@@ -114,7 +114,7 @@ impl Fleet {
             Kind::Here => {
                 let builder = TestServer::builder().rights(ALL.union(Rights::EXEC).union(Rights::SHELL));
                 let server = self.runtime.block_on(builder.supervisor(ftserver_binary()).start());
-                (server.address(), Some(server.fingerprint().to_string()), Peer::Here(server))
+                (server.address(), Some(server.fingerprint().to_string()), Peer::Here(Box::new(server)))
             }
             Kind::Process | Kind::Stopped | Kind::OtherKey | Kind::Refusing => {
                 let server = self.process(name, kind != Kind::Refusing);

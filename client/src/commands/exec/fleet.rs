@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use tokio::task::spawn_blocking;
+
 use super::input::Input;
 use super::sink::Sink;
 use super::{Context, Failed, Reader, command, conclude, local};
 use crate::cli::{ExecPlan, Input as From};
 use crate::client::{Control, Streams};
+use crate::exit::Exit;
 use crate::output::{Stream, Summary};
 
 /// Runs a command, whose output is that of this host, and gives its status.
@@ -32,11 +35,16 @@ pub(in crate::commands) async fn run(context: &Context, plan: &ExecPlan) -> Resu
     if stdout.is_broken() || stderr.is_broken() {
         return Err(std::io::Error::from(std::io::ErrorKind::BrokenPipe).into());
     }
-    context.output.pieces_end()?;
     let bytes = passed.load(Ordering::Relaxed);
     let summary = Summary { bytes, elapsed: begun.elapsed(), ..Summary::default() };
-    context.output.command_summary(&summary, 0)?;
-    let code = conclude(context, &server.name, finished?);
+    let (context, name) = (context.clone(), server.name.clone());
+    // On a thread of its own, as its reader may stand still.
+    let said = spawn_blocking(move || {
+        context.output.pieces_end()?;
+        context.output.command_summary(&summary, 0)?;
+        conclude(&context, &name, finished?)
+    });
+    let code = said.await.map_err(|error| Failed::new(Exit::Failure, format!("internal error: {error}")))?;
     server.client.close().await;
     code
 }

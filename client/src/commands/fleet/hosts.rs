@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tokio::task::{Id, JoinSet};
+use tokio::task::{Id, JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
 use super::super::context::{Context, Current, Member};
@@ -93,7 +93,9 @@ impl Hosts<'_> {
         };
         let ok = ended.state == State::Ok;
         if let Some(number) = running.numbers.remove(&id) {
-            self.results.ended(number, ended.state, ended.exit);
+            let (results, Ended { state, exit, .. }) = (self.results.clone(), ended);
+            // On a thread of its own, as with all that is said here: a reader may stand still.
+            let _ = spawn_blocking(move || results.ended(number, state, exit)).await;
         }
         self.shared.board.ended(ok);
         if ended.unread { Err(Unread) } else { Ok(!ok) }
@@ -108,6 +110,7 @@ struct Running {
 }
 
 /// How a host ended.
+#[derive(Clone, Copy)]
 struct Ended {
     state: State,
     exit: u8,
@@ -137,11 +140,13 @@ async fn one(name: &str, context: &Context, shared: &Shared) -> Ended {
     };
     // What was said already has no words any more; where nothing was said, nobody is there to hear it.
     let unread = failed.message.is_empty() && context.output.record().error.is_none();
-    failed.report(&context.output, None, None);
-    // On a thread of its own, as a reader may stand still; the time that it may take is limited there.
-    context.current.cut_short(failed.exit.code()).await;
-    let state = if failed.exit == Exit::Deadline { State::Deadline } else { State::Failed };
-    let exit = if is_command && failed.exit != Exit::Usage { exec::OURS } else { failed.exit.code() };
+    let code = failed.exit;
+    let output = context.output.clone();
+    let _ = spawn_blocking(move || failed.report(&output, None, None)).await;
+    // The time that this may take is limited there.
+    context.current.cut_short(code.code()).await;
+    let state = if code == Exit::Deadline { State::Deadline } else { State::Failed };
+    let exit = if is_command && code != Exit::Usage { exec::OURS } else { code.code() };
     Ended { state, exit, unread }
 }
 

@@ -13,11 +13,11 @@ use std::time::Duration;
 use ft_protocol::transfer::SharedDigests;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use tempfile::NamedTempFile;
-use tokio::task::{LocalSet, spawn_blocking};
-use tokio::time::{interval, timeout};
+use tokio::task::{JoinError, LocalSet, spawn_blocking};
+use tokio::time::{Instant, interval, timeout_at};
 
 use super::context::{Context, Keys};
-use super::{Failed, exec};
+use super::{Failed, TIDY_UP, exec};
 use crate::address::HostSpec;
 use crate::cli::{FleetPlan, Input, LocalSource, Plan};
 use crate::exit::Exit;
@@ -113,8 +113,11 @@ async fn on_all(context: Context, plan: Plan, fleet: FleetPlan) -> Result<u8, Fa
             () = looking => Ok(()),
         }
     });
-    let ended = match context.settings.deadline {
-        Some(limit) => match timeout(limit, all).await {
+    // Later than anybody waits where the sum does not fit.
+    let deadline =
+        context.settings.deadline.and_then(|limit| Some((limit, Instant::now().checked_add(limit)?)));
+    let ended = match deadline {
+        Some((limit, end)) => match timeout_at(end, all).await {
             Ok(ended) => ended,
             Err(_) => Ok(context.output.info(&format!("the deadline of {limit:?} passed"))?),
         },
@@ -127,8 +130,24 @@ async fn on_all(context: Context, plan: Plan, fleet: FleetPlan) -> Result<u8, Fa
         results.abandon();
         return Ok(broken_pipe());
     }
-    let exit = |results: &[_]| results::exit(results, fleet.max_status);
-    Ok(results.finish(gather.as_ref(), State::Deadline, exit)?)
+    let max_status = fleet.max_status;
+    let exit = move |results: &[_]| results::exit(results, max_status);
+    // On a thread of its own: Ctrl-C ends the program also where the reader of the output stands still.
+    let said = spawn_blocking(move || results.finish(gather.as_ref(), State::Deadline, exit));
+    let code = match deadline {
+        None => said.await,
+        Some((_, end)) => match timeout_at(end.max(Instant::now() + TIDY_UP), said).await {
+            Ok(code) => code,
+            // Whoever let the deadline pass by reading nothing does not read this either.
+            Err(_) if max_status => return Ok(ours.unwrap_or(Exit::Deadline.code())),
+            Err(_) => return Ok(Exit::Partial.code()),
+        },
+    };
+    Ok(code.map_err(internal)??)
+}
+
+fn internal(error: JoinError) -> Failed {
+    Failed::new(Exit::Failure, format!("internal error: {error}"))
 }
 
 fn reads_stdin(plan: &Plan) -> bool {
@@ -151,7 +170,7 @@ async fn read_stdin() -> Result<NamedTempFile, Failed> {
             .map_err(|error| failed("keep standard input", &error))?;
         Ok(file)
     });
-    read.await.map_err(|error| Failed::new(Exit::Failure, format!("internal error: {error}")))?
+    read.await.map_err(internal)?
 }
 
 /// How many hosts there can be at the same time with the descriptors that this process may have.

@@ -12,8 +12,14 @@ use crate::files;
 use crate::output::{Gather, HostReport, Output, Record, State, reason};
 
 /// The results of a run. Clones are the same results.
+///
+/// What is said is said without holding them, as its reader may stand still: what cuts the run short needs them.
 #[derive(Clone)]
-pub(super) struct Results(Arc<Mutex<Inner>>);
+pub(super) struct Results {
+    inner: Arc<Mutex<Inner>>,
+    /// Held by whoever speaks, so that the last words are the last ones. Taken before the results.
+    speaking: Arc<Mutex<()>>,
+}
 
 struct Inner {
     output: Output,
@@ -52,11 +58,16 @@ impl Results {
         });
         let hosts = chosen.chain(disabled).collect();
         let output = output.clone();
-        Self(Arc::new(Mutex::new(Inner { output, hosts, retry_file, ours, begun, finished: false })))
+        let inner = Inner { output, hosts, retry_file, ours, begun, finished: false };
+        Self { inner: Arc::new(Mutex::new(inner)), speaking: Arc::default() }
     }
 
     fn open(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.speaking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A host begins; `output` and `current` are its own.
@@ -67,19 +78,23 @@ impl Results {
         }
     }
 
-    /// A host has ended.
+    /// A host has ended. Blocks where the reader of the output stands still.
     pub(super) fn ended(&self, number: usize, state: State, exit: u8) {
+        let _turn = self.turn();
         let mut inner = self.open();
-        let Inner { output, hosts, finished, .. } = &mut *inner;
-        let Some(host) = hosts.get_mut(number).filter(|_| !*finished) else { return };
+        let output = inner.output.clone();
+        let finished = inner.finished;
+        let Some(host) = inner.hosts.get_mut(number).filter(|_| !finished) else { return };
         host.end(state, exit);
-        if let Progress::Ended(report) = &host.progress {
+        let report = host.report().cloned();
+        drop(inner);
+        if let Some(report) = report {
             // What cannot be said here is found by the next line that matters.
-            let _ = output.host_ended(report);
+            let _ = output.host_ended(&report);
         }
     }
 
-    /// The last words. What is under way ends in `state`, what waits was not started; `exit` makes the code of it all.
+    /// The last words, which block as [`Results::ended`] does. What is under way ends in `state`, what waits was not started; `exit` makes the code of it all.
     pub(super) fn finish(
         &self,
         gather: Option<&Gather>,
@@ -92,6 +107,9 @@ impl Results {
         }
         // First, as whoever reads the rest may have gone or stand still.
         let kept = inner.keep_failed();
+        drop(inner);
+        let _turn = self.turn();
+        let mut inner = self.open();
         let Inner { output, hosts, ours, begun, .. } = &mut *inner;
         for host in hosts.iter_mut() {
             match &host.progress {
