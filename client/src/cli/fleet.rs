@@ -124,6 +124,7 @@ impl FleetArgs {
         let selection = self.selection(connection.hosts.clone().filter(|_| !named));
         // Which hosts are meant by the environment must not change what is typed.
         let selects = !selection.groups.is_empty() || !selection.tags.is_empty();
+        let typed = selects || was_typed(matches, "hosts");
         let selection = match selects && !was_typed(matches, "hosts") {
             true => Selection { hosts: None, ..selection },
             false => selection,
@@ -139,12 +140,8 @@ impl FleetArgs {
         let selection = match plan {
             Plan::Hosts(HostsPlan::Ping(selection)) => selection.clone(),
             // What the environment says is not meant for a command that takes no host, or has one of its own.
-            Plan::Join(_) | Plan::Key | Plan::Completions(_) | Plan::Man(_) => return Ok(None),
-            Plan::Check(CheckPlan::Receipt { .. } | CheckPlan::Sums { .. })
-                if !selects && !was_typed(matches, "hosts") =>
-            {
-                return Ok(None);
-            }
+            Plan::Join(_) | Plan::Key | Plan::Completions(_) | Plan::Man(_) if !typed => return Ok(None),
+            Plan::Check(CheckPlan::Receipt { .. } | CheckPlan::Sums { .. }) if !typed => return Ok(None),
             _ => selection,
         };
         if matches!(plan, Plan::Hosts(other) if !matches!(other, HostsPlan::Ping(_))) {
@@ -175,7 +172,9 @@ impl FleetArgs {
             return Err(UsageError::new("each host has a key of its own, so --fingerprint takes one host"));
         }
         if connection.via.is_some() {
-            return Err(UsageError::new("--via is the way to one server, and -H, -g or --tags chooses several"));
+            return Err(UsageError::new(
+                "--via is the way to one server, and -H, -g or --tags chooses several",
+            ));
         }
         Ok(Some(FleetPlan {
             selection,
@@ -199,6 +198,10 @@ fn takes_many(plan: &Plan) -> Result<(), UsageError> {
         Plan::Exec(exec) if exec.input == Input::Terminal => one("--tty takes"),
         Plan::Check(CheckPlan::Receipt { .. } | CheckPlan::Sums { .. }) => one("a receipt is that of"),
         Plan::Shell => one("the shell takes"),
+        Plan::Join(_) => one("join takes"),
+        Plan::Key | Plan::Completions(_) | Plan::Man(_) => {
+            Err(UsageError::new("this command is about no host, and -H, -g or --tags chooses several"))
+        }
         _ => Ok(()),
     }
 }
