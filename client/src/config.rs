@@ -94,7 +94,7 @@ pub enum ConfigError {
     #[error("there is no home directory to keep the configuration in; set HOME or use --config FILE")]
     NoHome,
     /// Nobody said which host.
-    #[error("no host given; write HOST:PATH, or use -H HOST, FTCLIENT_HOSTS, or default_host in {}", .0.display())]
+    #[error("no host given; use -H HOST or -g GROUP before the command's words, FTCLIENT_HOSTS, or default_host in {}, or write HOST:PATH where a remote path is meant", .0.display())]
     NoHost(PathBuf),
     /// A name of this account is needed.
     #[error("cannot tell which user to log in as; use -l USER")]

@@ -202,6 +202,9 @@ impl Output {
     /// A connection is tried again after a wait.
     pub fn retry(&self, host: &str, attempt: u32, wait: Duration, message: &str) -> io::Result<()> {
         let wait_s = wait.as_secs_f64();
+        if let Some(scope) = &self.scope {
+            scope.record().trouble = Some(message.to_owned());
+        }
         self.event(&Event::Retry { host: host.to_owned(), attempt, wait_s, message: message.to_owned() })?;
         let host = if self.scope.is_some() { String::new() } else { format!("{host}: ") };
         self.info(&format!("{host}{message}; trying again in {}", human_duration(wait)))
@@ -296,6 +299,11 @@ impl Output {
     /// A line for people on standard error; not with `-q` or `--json`.
     pub fn info(&self, line: &str) -> io::Result<()> {
         if self.streams.options.quiet || self.streams.options.json { Ok(()) } else { self.human(line) }
+    }
+
+    /// A line for people that changes what the rest means: also with `-q`.
+    pub fn insist(&self, line: &str) -> io::Result<()> {
+        if self.streams.options.json { Ok(()) } else { self.human(line) }
     }
 
     /// A line that was asked for by a signal: also with `-q`. Where standard error carries JSON, the event instead.

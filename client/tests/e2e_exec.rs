@@ -298,8 +298,8 @@ fn silence_and_the_deadline_end_it_where_that_was_asked_for() {
         Message::Exec(_) => vec![Message::Started],
         _ => vec![],
     });
-    for (option, says, code) in [("--timeout", "no progress", 5), ("--deadline", "deadline", 10)] {
-        fake.exec(&[option, "1s", "sleep", "1000"]).exits(255).says(says).says("ended");
+    for (option, says, code) in [("--timeout", "no progress", 1), ("--deadline", "deadline", 10)] {
+        fake.exec(&[option, "1s", "sleep", "1000"]).exits(255).says(says).says("end");
         let error = fake.exec(&["--json", option, "1s", "sleep", "1000"]).exits(255).event("error");
         assert_eq!((&error["code"], &error["retry_safe"]), (&code.into(), &false.into()));
     }

@@ -107,9 +107,14 @@ fn deadlines_end_a_host_and_the_whole() {
     assert_eq!(table(&ran), [("hung", "deadline"), ("web1", "not started")]);
     assert!(ran.err.contains("0 of 2 hosts ok, 2 not"), "{}", ran.err);
     assert!(!fleet.remote("web1", "file").exists());
-    // Of a command nobody knows whether it ran.
-    let ran = fleet.ft(["exec", "-S", "--json", "--host-deadline", "1s", "-H", "hung,", "true"]).exits(255);
-    assert_eq!(hosts(&ran.events())["hung"]["retry_safe"], false);
+    // A command that was asked for may have run, and one that was not has not.
+    for deadline in ["--host-deadline", "--deadline"] {
+        let args = ["exec", "-S", "--json", deadline, "2s", "-H", "hung,web1", "sh", "-c", "echo x; sleep 99"];
+        let ran = fleet.ft(args).exits(255);
+        let ended = hosts(&ran.events());
+        assert_eq!((&ended["hung"]["retry_safe"], &ended["hung"]["bytes"]), (&true.into(), &0.into()));
+        assert_eq!((&ended["web1"]["retry_safe"], &ended["web1"]["state"]), (&false.into(), &"deadline".into()));
+    }
 }
 
 #[test]
@@ -217,10 +222,10 @@ fn what_failed_is_run_again_from_its_file() {
     exec(&["-H", "@again"], "test ! -e broken").ok();
     assert_eq!(again(), "", "it is written where all is well, too");
     exec(&["-H", "@again"], "true").exits(2).says("there is no host in -H @again");
-    // A file that cannot be written is a failure, and what ran has run.
-    let ran = fleet.ft(["exec", "--retry-file", "no/such/dir", "-g", "all", "true"]);
-    assert_eq!(table(&ran).len(), 4);
-    ran.exits(1).says("no/such/dir");
+    // A file that cannot be written is found before anything begins.
+    let ran = fleet.ft(["exec", "--retry-file", "no/such/dir", "-g", "all", "touch", "ran"]);
+    ran.exits(2).says("no/such/dir");
+    assert!(fleet.names().iter().all(|name| !fleet.remote(name, "ran").exists()));
 }
 
 #[test]

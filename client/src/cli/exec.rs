@@ -43,7 +43,7 @@ pub(super) struct ExecArgs {
     /// Run a line, quoted as one word, with the shell of the account instead; a grant of its own
     #[arg(long, value_name = "LINE", conflicts_with = "argv")]
     shell: Option<OsString>,
-    /// What the program reads: a file, or '-' for standard input [default: standard input where it is a pipe]
+    /// What the program reads: a file, or '-' for standard input [default: standard input where it is a pipe, and nothing on many hosts]
     #[arg(long, value_name = "FILE", conflicts_with = "tty", value_hint = ValueHint::FilePath)]
     stdin: Option<PathBuf>,
     /// Give the program a terminal, which is this one

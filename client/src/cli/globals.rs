@@ -30,7 +30,7 @@ pub struct ConnectionArgs {
         value_name = "HOST,..."
     )]
     pub hosts: Option<HostList>,
-    /// Port, where the host names none [default: 26228]
+    /// Port, in place of the configured one [default: 26228]
     #[arg(short = 'P', long, env = "FTCLIENT_PORT", global = true, hide_env_values = true, value_parser = clap::value_parser!(u16).range(1..))]
     pub port: Option<u16>,
     /// User to log in as [default: your login name]

@@ -141,6 +141,16 @@ pub enum LocalSource {
     Path(PathBuf),
 }
 
+impl LocalSource {
+    /// The file, where it has a name.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            LocalSource::Stdin => None,
+            LocalSource::Path(path) => Some(path),
+        }
+    }
+}
+
 /// A `put`, ready to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PutPlan {

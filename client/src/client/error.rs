@@ -28,7 +28,7 @@ pub enum ClientError {
     #[error("outcome unknown: {0}; look at the server before you run it again")]
     OutcomeUnknown(Box<ClientError>),
     /// A command was started, and this end could not stay with it.
-    #[error("{0}; the command was ended")]
+    #[error("{0}; the connection was closed, which ends the command")]
     Interrupted(Error),
     /// What was asked for makes no sense.
     #[error("{0}")]

@@ -9,6 +9,8 @@ mod run;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use ft_protocol::exec::join;
@@ -121,6 +123,8 @@ pub struct Control {
     pub size: Option<watch::Receiver<Size>>,
     /// See [`OnStarted`].
     pub on_started: Option<OnStarted>,
+    /// Set when the command is asked for: from then on it may run, or have run.
+    pub asked: Arc<AtomicBool>,
 }
 
 /// How a command ended that was started.

@@ -69,6 +69,13 @@ async fn stand_in(
     // A prompt begins by clearing its line. What has a terminal of its own was seen to when that was put right.
     let at_prompt = server.is_some() && !matches!(plan.input, From::Terminal) && io::stdout().is_terminal();
     let mut host = None;
+    let (last_output, last_seen) = (context.output.clone(), Arc::clone(&seen));
+    context.current.begun(move |code| {
+        let bytes = last_seen.bytes.load(Ordering::Relaxed);
+        let summary = Summary { bytes, elapsed: begun.elapsed(), ..Summary::default() };
+        // What cannot be said here has nobody left to be told.
+        let _ = last_output.command_summary(&summary, code);
+    });
     let (code, failed) = match work(context, server, &plan, cancel, &seen, &mut host).await {
         Ok(code) => (code, None),
         // Nobody reads our output any more.
@@ -76,6 +83,7 @@ async fn stand_in(
         Err(failed) if failed.exit == Exit::Usage => (failed.exit.code(), Some(failed)),
         Err(failed) => (OURS, Some(failed)),
     };
+    context.current.ended();
     let output = context.output.clone();
     let said = tokio::task::spawn_blocking(move || {
         if at_prompt && seen.last.load(Ordering::Relaxed) != b'\n' {
@@ -129,7 +137,7 @@ async fn work(
         context.output.start(client.run())?;
         let (resized, size) = watch::channel(Size { rows: 0, columns: 0 });
         let raw = tty.clone().map(|tty| -> OnStarted { Box::new(move || tty.make_raw()) });
-        let control = Control { size: Some(size), on_started: raw, cancel };
+        let control = Control { size: Some(size), on_started: raw, cancel, ..Control::default() };
         let streams = Streams { stdin, stdout: &mut stdout, stderr: &mut stderr };
         let finished = tokio::select! {
             finished = client.exec(&command, streams, control) => finished?,

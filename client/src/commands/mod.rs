@@ -253,6 +253,8 @@ impl From<ClientError> for Failed {
     fn from(error: ClientError) -> Self {
         let exit = match &error {
             ClientError::Usage(_) => Exit::Usage,
+            // 5 says that doing it again is safe.
+            other if !other.is_retry_safe() && Exit::from(other.status()).is_temporary() => Exit::Failure,
             other => Exit::from(other.status()),
         };
         Self {

@@ -182,6 +182,13 @@ pub struct CheckSummary {
     missing: u64,
 }
 
+impl CheckSummary {
+    pub(super) fn of(tallied: &Tallied) -> Self {
+        let Tallied { equal, differ, only_local, only_remote, missing, .. } = *tallied;
+        Self { equal, differ, only_local, only_remote, missing }
+    }
+}
+
 /// A path in JSON: readable text, and the exact bytes where they are not UTF-8.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct JsonPath {
@@ -300,29 +307,30 @@ impl Event {
         }
     }
 
-    pub(super) fn fleet_summary(summary: &Summary, fleet: FleetSummary, exit: u8) -> Self {
-        match Self::summary(summary, exit) {
-            Event::Summary {
-                files, failed, skipped, bytes, tree, check, verified, seconds, exit, ..
-            } => {
-                let fleet = Some(fleet);
-                Event::Summary { files, failed, skipped, bytes, tree, check, fleet, verified, seconds, exit }
-            }
-            other => other,
+    pub(super) fn fleet_summary(
+        summary: &Summary,
+        compared: Option<&Tallied>,
+        fleet: FleetSummary,
+        exit: u8,
+    ) -> Self {
+        let mut event = Self::summary(summary, exit);
+        if let Event::Summary { check, fleet: of_fleet, .. } = &mut event {
+            *check = compared.map(CheckSummary::of);
+            *of_fleet = Some(fleet);
         }
+        event
     }
 
     pub(super) fn checked(tallied: &Tallied, elapsed: Duration, exit: u8) -> Self {
-        let Tallied { equal, differ, only_local, only_remote, missing, unreadable } = *tallied;
         Event::Summary {
-            files: equal + differ + only_local + only_remote + missing + unreadable,
-            failed: unreadable,
+            files: tallied.all(),
+            failed: tallied.unreadable,
             skipped: 0,
             bytes: 0,
             tree: None,
-            check: Some(CheckSummary { equal, differ, only_local, only_remote, missing }),
+            check: Some(CheckSummary::of(tallied)),
             fleet: None,
-            verified: equal,
+            verified: tallied.equal,
             seconds: seconds(elapsed),
             exit,
         }

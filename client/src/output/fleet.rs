@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::event::{hex, seconds};
-use super::{Event, Output, Record, Summary, grouped, human_bytes, human_duration};
+use super::event::{CheckSummary, hex, seconds};
+use super::{Event, Output, Record, Summary, Tallied, grouped, human_bytes, human_duration};
 use crate::client::Ended;
 
 /// What became of a host.
@@ -66,12 +66,16 @@ pub struct HostEvent {
     /// Of a command that a signal ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signal: Option<u8>,
-    pub exit: u8,
+    /// Of one that began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit: Option<u8>,
     pub files: u64,
     pub failed: u64,
     pub skipped: u64,
     pub bytes: u64,
     pub verified: u64,
+    #[serde(flatten)]
+    pub(super) check: Option<CheckSummary>,
     pub seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
@@ -98,12 +102,7 @@ impl HostReport {
         if let Some(tallied) = self.record.tallied {
             summary.verified = tallied.equal;
             summary.failed = tallied.unreadable;
-            summary.files = summary.failed
-                + tallied.equal
-                + tallied.differ
-                + tallied.only_local
-                + tallied.only_remote
-                + tallied.missing;
+            summary.files = tallied.all();
         }
         summary
     }
@@ -120,12 +119,13 @@ impl HostReport {
             state: self.state.word().replace(' ', "_"),
             status,
             signal,
-            exit: self.exit,
+            exit: self.began().then_some(self.exit),
             files: numbers.files,
             failed: numbers.failed,
             skipped: numbers.skipped,
             bytes: numbers.bytes,
             verified: numbers.verified,
+            check: self.record.tallied.as_ref().map(CheckSummary::of),
             seconds: seconds(self.elapsed),
             run: self.record.run.as_ref().map(hex),
             error: self.record.error.clone(),
@@ -133,9 +133,12 @@ impl HostReport {
         })
     }
 
+    fn began(&self) -> bool {
+        !matches!(self.state, State::NotStarted | State::Disabled)
+    }
+
     fn cells(&self) -> [String; 6] {
-        let began = !matches!(self.state, State::NotStarted | State::Disabled);
-        let of_run = |text: String| if began { text } else { "-".to_owned() };
+        let of_run = |text: String| if self.began() { text } else { "-".to_owned() };
         let status = match self.record.ended {
             Some(Ended::Signal(signal)) => format!("signal {signal}"),
             _ => self.exit.to_string(),
@@ -159,7 +162,7 @@ impl HostReport {
     fn differences(&self) -> Option<String> {
         let tallied = self.record.tallied?;
         let found = tallied.differ + tallied.only_local + tallied.only_remote + tallied.missing;
-        (found > 0).then(|| format!("{} differ", grouped(found)))
+        (found > 0).then(|| format!("{} not equal", grouped(found)))
     }
 }
 
@@ -178,6 +181,7 @@ impl Output {
     pub fn fleet_ended(&self, reports: &[HostReport], elapsed: Duration, exit: u8) -> io::Result<()> {
         let mut all = Summary { elapsed, ..Summary::default() };
         let mut fleet = FleetSummary::default();
+        let mut compared: Option<Tallied> = None;
         for report in reports.iter().filter(|report| report.state != State::Disabled) {
             let numbers = report.numbers();
             all.files += numbers.files;
@@ -185,10 +189,13 @@ impl Output {
             all.skipped += numbers.skipped;
             all.bytes += numbers.bytes;
             all.verified += numbers.verified;
+            if let Some(tallied) = &report.record.tallied {
+                compared.get_or_insert_default().add(tallied);
+            }
             fleet.hosts += 1;
             *if report.state == State::Ok { &mut fleet.hosts_ok } else { &mut fleet.hosts_failed } += 1;
         }
-        self.event(&Event::fleet_summary(&all, fleet, exit))?;
+        self.event(&Event::fleet_summary(&all, compared.as_ref(), fleet, exit))?;
         let rows = reports.iter().map(HostReport::cells);
         let header = ["host", "state", "status", "bytes", "seconds", "error"].map(str::to_owned);
         for line in table(std::iter::once(header).chain(rows).collect()) {

@@ -14,7 +14,7 @@ use crate::inventory::fold;
 
 /// Of a stream so many bytes are kept in memory; what is more goes to a file without a name.
 const IN_MEMORY: usize = 16 << 10;
-/// Above and below the names.
+/// Above and below the names. A line of a host that begins with it is moved by a blank, so that none can write names.
 const RULE: &str = "---------------";
 
 /// What many hosts write. Clones are the same.
@@ -109,7 +109,7 @@ impl Kept {
         let names: Vec<String> = hosts.iter().filter_map(|number| self.names.get(*number).cloned()).collect();
         let count = if names.len() > 1 { format!(" ({})", names.len()) } else { String::new() };
         let mut text = format!("{RULE}\n{}{count}\n{RULE}\n", fold(&names)).into_bytes();
-        let mut lines = Lines::default();
+        let mut lines = Lines::beneath(RULE);
         for (at, length) in &gathered.parts {
             let Some(spilled) = &self.spilled else { continue };
             let mut bytes = vec![0; *length];

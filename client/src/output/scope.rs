@@ -1,6 +1,7 @@
 //! One of many hosts: every line about it begins with its name, and what its run comes to is kept for the table.
 
 use std::io::{self, Write};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ft_protocol::display::Escaped;
@@ -46,6 +47,8 @@ pub struct Record {
     pub error: Option<String>,
     /// How many more there were.
     pub more_errors: u64,
+    /// Why it was tried again, where it was.
+    pub trouble: Option<String>,
     /// Doing it again can do no harm.
     pub retry_safe: bool,
 }
@@ -67,6 +70,8 @@ pub(super) struct Scope {
     stderr: Mutex<Lines>,
     /// Standard output and standard error are kept until all hosts have ended.
     gather: Option<(Gather, usize)>,
+    /// What must not be done twice was asked for.
+    asked: Arc<AtomicBool>,
 }
 
 impl Scope {
@@ -84,6 +89,7 @@ impl Output {
             stdout: Mutex::default(),
             stderr: Mutex::default(),
             gather,
+            asked: Arc::default(),
         };
         Self { streams: Arc::clone(&self.streams), scope: Some(Arc::new(scope)) }
     }
@@ -91,6 +97,18 @@ impl Output {
     /// What was said about this host; nothing where there is only one.
     pub fn record(&self) -> Record {
         self.scope.as_ref().map(|scope| scope.record().clone()).unwrap_or_default()
+    }
+
+    /// To be set when something is asked for that must not be done twice.
+    pub fn once(&self) -> Arc<AtomicBool> {
+        self.scope.as_ref().map(|scope| Arc::clone(&scope.asked)).unwrap_or_default()
+    }
+
+    /// So many bytes of a command's output were passed on.
+    pub fn passed(&self, bytes: usize) {
+        if let Some(scope) = &self.scope {
+            scope.record().summary.bytes += bytes as u64;
+        }
     }
 
     /// A piece of the output of this host's command: whole lines of it are passed on, each with the name.
@@ -131,17 +149,26 @@ impl Output {
 
 /// The end of a stream that is no whole line yet.
 #[derive(Debug, Default)]
-pub(super) struct Lines(Vec<u8>);
+pub(super) struct Lines {
+    kept: Vec<u8>,
+    /// What no line may begin with.
+    reserved: Option<&'static str>,
+}
 
 impl Lines {
+    /// Lines that begin with `reserved` are moved by a blank.
+    pub(super) fn beneath(reserved: &'static str) -> Self {
+        Self { kept: Vec::new(), reserved: Some(reserved) }
+    }
+
     /// Passes on the lines that `bytes` ends.
     pub(super) fn take(&mut self, name: Option<&str>, bytes: &[u8], into: &mut Vec<u8>) {
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             for part in part.chunks(MAX_LINE) {
-                if self.0.len() + part.len() > MAX_LINE {
+                if self.kept.len() + part.len() > MAX_LINE {
                     self.end(name, into);
                 }
-                self.0.extend_from_slice(part);
+                self.kept.extend_from_slice(part);
             }
             if part.ends_with(b"\n") {
                 self.end(name, into);
@@ -151,9 +178,12 @@ impl Lines {
 
     /// Passes on what is left.
     pub(super) fn end(&mut self, name: Option<&str>, into: &mut Vec<u8>) {
-        if !self.0.is_empty() {
-            push_line(name, &self.0, into);
-            self.0.clear();
+        if !self.kept.is_empty() {
+            if self.reserved.is_some_and(|reserved| self.kept.starts_with(reserved.as_bytes())) {
+                into.push(b' ');
+            }
+            push_line(name, &self.kept, into);
+            self.kept.clear();
         }
     }
 }
@@ -211,7 +241,7 @@ mod tests {
         let (mut lines, mut text) = (Lines::default(), Vec::new());
         for _ in 0..100 {
             lines.take(Some("web1"), &[b'x'; 10_000], &mut text);
-            assert!(lines.0.len() <= MAX_LINE);
+            assert!(lines.kept.len() <= MAX_LINE);
         }
         lines.end(Some("web1"), &mut text);
         assert_eq!(text.iter().filter(|byte| **byte == b'x').count(), 1_000_000);

@@ -172,6 +172,22 @@ impl Tallied {
         } += 1;
     }
 
+    /// Names that were looked at.
+    pub fn all(&self) -> u64 {
+        let Self { equal, differ, only_local, only_remote, missing, unreadable } = *self;
+        equal + differ + only_local + only_remote + missing + unreadable
+    }
+
+    /// Adds those of another comparison.
+    pub fn add(&mut self, other: &Self) {
+        self.equal += other.equal;
+        self.differ += other.differ;
+        self.only_local += other.only_local;
+        self.only_remote += other.only_remote;
+        self.missing += other.missing;
+        self.unreadable += other.unreadable;
+    }
+
     /// 0 where all is equal, 3 where something could not be read, otherwise 1.
     pub fn exit(&self) -> Exit {
         match (self.unreadable, self.differ + self.only_local + self.only_remote + self.missing) {

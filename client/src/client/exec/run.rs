@@ -54,6 +54,7 @@ where
 {
     let tty = request.tty;
     session.command = Phase::Asked;
+    control.asked.store(true, Ordering::Relaxed);
     let op = session.request(request).await?;
     let wire = Wire { tx: session.conn.tx.clone(), op, ended: AtomicBool::new(false) };
     let wire = &wire;

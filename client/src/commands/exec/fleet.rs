@@ -1,8 +1,6 @@
 //! `exec` on one of many hosts.
 
 use std::fs::File;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use tokio::task::spawn_blocking;
@@ -17,13 +15,13 @@ use crate::output::{Stream, Summary};
 
 /// Runs a command, whose output is that of this host, and gives its status.
 pub(in crate::commands) async fn run(context: &Context, plan: &ExecPlan) -> Result<u8, Failed> {
-    let (begun, passed) = (Instant::now(), Arc::new(AtomicU64::new(0)));
+    let begun = Instant::now();
     let command = command(context, plan, None)?;
     let stdin = input(context, &plan.input)?;
     let sink = |stream| {
-        let (output, passed) = (context.output.clone(), Arc::clone(&passed));
+        let output = context.output.clone();
         Sink::new(move |bytes| {
-            passed.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            output.passed(bytes.len());
             output.piece(stream, bytes)
         })
     };
@@ -31,11 +29,12 @@ pub(in crate::commands) async fn run(context: &Context, plan: &ExecPlan) -> Resu
     let mut server = context.server().await?;
     context.output.start(server.client.run())?;
     let streams = Streams { stdin, stdout: &mut stdout, stderr: &mut stderr };
-    let finished = server.client.exec(&command, streams, Control::default()).await;
+    let control = Control { asked: context.output.once(), ..Control::default() };
+    let finished = server.client.exec(&command, streams, control).await;
     if stdout.is_broken() || stderr.is_broken() {
         return Err(std::io::Error::from(std::io::ErrorKind::BrokenPipe).into());
     }
-    let bytes = passed.load(Ordering::Relaxed);
+    let bytes = context.output.record().summary.bytes;
     let summary = Summary { bytes, elapsed: begun.elapsed(), ..Summary::default() };
     let (context, name) = (context.clone(), server.name.clone());
     // On a thread of its own, as its reader may stand still.

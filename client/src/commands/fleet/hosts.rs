@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::task::{Id, JoinSet, spawn_blocking};
 use tokio::time::timeout;
@@ -125,8 +126,12 @@ async fn one(name: &str, context: &Context, shared: &Shared) -> Ended {
         Some(limit) => match timeout(limit, working).await {
             Ok(done) => done,
             Err(_) => {
-                let message = format!("the deadline of {limit:?} for each host passed");
-                Err(Failed { retry_safe: !is_command, ..Failed::new(Exit::Deadline, message) })
+                let mut message = format!("the deadline of {limit:?} for each host passed");
+                if let Some(trouble) = context.output.record().trouble {
+                    message += &format!("; before that: {trouble}");
+                }
+                let retry_safe = !context.output.once().load(Ordering::Relaxed);
+                Err(Failed { retry_safe, ..Failed::new(Exit::Deadline, message) })
             }
         },
         None => working.await,
@@ -158,6 +163,9 @@ async fn perform(name: &str, context: &Context, plan: &Plan) -> Result<u8, Faile
         Plan::Trust(plan) => return setup::trust(context, plan.clone()).await.map(Exit::code),
         Plan::Hosts(_) => return super::super::hosts::ping(context).await.map(Exit::code),
         _ => {}
+    }
+    if matches!(plan, Plan::Rm(_) | Plan::Mv(_)) {
+        context.output.once().store(true, Ordering::Relaxed);
     }
     let (plan, _made) = place::of_host(plan.clone(), name)?;
     let mut server = context.server().await?;

@@ -7,6 +7,7 @@ mod hosts;
 mod place;
 mod results;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use tokio::time::{Instant, interval, timeout_at};
 use super::context::{Context, Keys};
 use super::{Failed, TIDY_UP, exec};
 use crate::address::HostSpec;
-use crate::cli::{FleetPlan, Input, LocalSource, Plan};
+use crate::cli::{CheckPlan, Direction, FleetPlan, Input, LocalSource, Plan};
 use crate::exit::Exit;
 use crate::inventory::{Selected, select};
 use crate::output::{Gather, Output, State, reason};
@@ -58,10 +59,10 @@ async fn on_all(context: Context, plan: Plan, fleet: FleetPlan) -> Result<u8, Fa
     let Selected { hosts, disabled } =
         select(&fleet.selection, &context.config, &context.paths, &context.connection).await?;
     if !disabled.is_empty() {
-        context
-            .output
-            .info(&format!("left out, because the configuration disables them: {}", disabled.join(", ")))?;
+        let names = disabled.join(", ");
+        context.output.insist(&format!("left out, because the configuration disables them: {names}"))?;
     }
+    check_sources(&plan)?;
     let fanout = descriptors_for(fleet.fanout.min(hosts.len()), &context.output)?;
     let stdin = if reads_stdin(&plan) { Some(Arc::new(read_stdin().await?)) } else { None };
 
@@ -73,7 +74,7 @@ async fn on_all(context: Context, plan: Plan, fleet: FleetPlan) -> Result<u8, Fa
     let gather = fleet.gather.then(|| Gather::new(names.clone()));
     let board = Board::new(&context.output, context.settings.progress, hosts.len());
     let ours = matches!(plan, Plan::Exec(_)).then_some(exec::OURS);
-    let results = Results::new(&context.output, names, &disabled, fleet.retry_file.clone(), ours);
+    let results = Results::new(&context.output, names, &disabled, fleet.retry_file.clone(), ours)?;
     let (last_results, last_board, last_gather) = (results.clone(), board.clone(), gather.clone());
     context.current.begun(move |code| {
         last_board.finish();
@@ -148,6 +149,21 @@ async fn on_all(context: Context, plan: Plan, fleet: FleetPlan) -> Result<u8, Fa
 
 fn internal(error: JoinError) -> Failed {
     Failed::new(Exit::Failure, format!("internal error: {error}"))
+}
+
+/// What is not here cannot go to any host: that is one failure, and not one of each.
+fn check_sources(plan: &Plan) -> Result<(), Failed> {
+    let sources: Vec<&Path> = match plan {
+        Plan::Put(put) => put.sources.iter().filter_map(LocalSource::path).collect(),
+        Plan::Sync(sync) if sync.direction == Direction::ToServer => vec![&sync.local],
+        Plan::Check(CheckPlan::Trees { local, .. }) => vec![local],
+        _ => Vec::new(),
+    };
+    let missing = sources.into_iter().find_map(|path| Some((path, path.symlink_metadata().err()?)));
+    missing.map_or(Ok(()), |(path, error)| {
+        let error = ft_protocol::Error::io(format_args!("open '{}'", path.display()), &error);
+        Err(Failed::alone(error.status().into(), format!("{}; nothing was begun", reason(&error))))
+    })
 }
 
 fn reads_stdin(plan: &Plan) -> bool {

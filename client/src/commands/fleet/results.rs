@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -49,7 +50,7 @@ impl Results {
         disabled: &[String],
         retry_file: Option<PathBuf>,
         ours: Option<u8>,
-    ) -> Self {
+    ) -> Result<Self, Failed> {
         let begun = Instant::now();
         let chosen = names.into_iter().map(|name| Host { name, progress: Progress::Waiting });
         let disabled = disabled.iter().map(|name| {
@@ -59,7 +60,9 @@ impl Results {
         let hosts = chosen.chain(disabled).collect();
         let output = output.clone();
         let inner = Inner { output, hosts, retry_file, ours, begun, finished: false };
-        Self { inner: Arc::new(Mutex::new(inner)), speaking: Arc::default() }
+        // None has succeeded yet; what cannot be written is found before anything begins.
+        inner.keep_failed().map_err(|failed| Failed { exit: Exit::Usage, ..failed })?;
+        Ok(Self { inner: Arc::new(Mutex::new(inner)), speaking: Arc::default() })
     }
 
     fn open(&self) -> MutexGuard<'_, Inner> {
@@ -166,7 +169,14 @@ impl Inner {
 impl Host {
     fn end(&mut self, state: State, exit: u8) {
         let (record, since) = match &self.progress {
-            Progress::Running { since, output, .. } => (output.record(), Some(*since)),
+            Progress::Running { since, output, .. } => {
+                let mut record = output.record();
+                if matches!(state, State::Deadline | State::Interrupted) {
+                    record.retry_safe &= !output.once().load(Ordering::Relaxed);
+                    record.error = record.error.or_else(|| record.trouble.clone());
+                }
+                (record, Some(*since))
+            }
             Progress::Waiting | Progress::Ended(_) => {
                 (Record { retry_safe: true, ..Record::default() }, None)
             }
