@@ -18,7 +18,7 @@ mod password;
 pub(crate) use key_file::check_file;
 pub use key_file::load_or_make_client_key;
 pub(crate) use password::MAX_PASSWORD;
-pub use password::{PasswordSource, ask_on_terminal};
+pub use password::{PasswordSource, ask_on_terminal, prompt_through};
 
 /// Most candidates of one run: the server allows one attempt a connection, and three connections are made.
 pub const MAX_CANDIDATES: usize = 3;

@@ -1,7 +1,9 @@
 //! What every command needs: configuration, output, and the way to the server.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +11,6 @@ use std::time::Duration;
 
 use ft_protocol::auth::Fingerprint;
 use ft_protocol::transfer::SharedDigests;
-use tempfile::NamedTempFile;
 
 use super::Failed;
 use super::terminal::{self, confirm};
@@ -49,7 +50,22 @@ pub(super) struct Member {
     /// Of what is put: each file is hashed once for all.
     pub(super) digests: Arc<SharedDigests>,
     /// All that was on standard input, where it is read.
-    pub(super) stdin: Option<Arc<NamedTempFile>>,
+    pub(super) stdin: Option<Spooled>,
+}
+
+/// All that was on standard input, in a file without a name: nothing is left of it, however the program ends.
+#[derive(Clone)]
+pub(super) struct Spooled(Arc<File>);
+
+impl Spooled {
+    pub(super) fn new(file: File) -> Self {
+        Self(Arc::new(file))
+    }
+
+    /// From its beginning, independent of other readers (proc(5), /proc/self/fd).
+    pub(super) fn reopen(&self) -> io::Result<File> {
+        File::open(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
+    }
 }
 
 /// Keys of a run on many hosts: a passphrase is asked for once.

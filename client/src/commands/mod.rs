@@ -40,6 +40,7 @@ use crate::output::{ErrorReport, Output, is_broken_pipe, reason};
 use crate::receipts::ReceiptError;
 use crate::tty;
 use context::{Context, CtrlC, Current, Server};
+use terminal::Modes;
 
 /// How long files and connections may take to be put away when a run is cut short.
 const TIDY_UP: Duration = Duration::from_secs(3);
@@ -67,7 +68,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(runtime) => runtime,
         Err(_) => return Exit::Failure.into(),
     };
+    let modes = Modes::of_stdin();
     let code = runtime.block_on(until_signalled(invocation));
+    // A prompt that was cut off has left it without echo.
+    modes.restore_echo();
     // Blocking halves of a transfer that was cut off remove or keep their files now.
     runtime.shutdown_timeout(TIDY_UP);
     code

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 /// Whether somebody is there to be asked: both standard input and standard error are a terminal.
 pub(super) fn is_attended() -> bool {
@@ -31,6 +31,25 @@ pub(super) fn ask(question: &str) -> io::Result<String> {
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
     Ok(line)
+}
+
+/// The modes of standard input, where it is a terminal.
+pub(super) struct Modes(Option<Termios>);
+
+impl Modes {
+    pub(super) fn of_stdin() -> Self {
+        Self(tcgetattr(io::stdin()).ok())
+    }
+
+    /// Undoes what a prompt for a secret left that was cut off. Nothing where the terminal echoes: a program in the
+    /// background that sets the modes of its terminal is stopped (tcsetattr(3)).
+    pub(super) fn restore_echo(&self) {
+        let echoes = |modes: &Termios| modes.local_modes.contains(LocalModes::ECHO);
+        let lost = tcgetattr(io::stdin()).is_ok_and(|now| !echoes(&now));
+        if let Some(modes) = self.0.as_ref().filter(|modes| lost && echoes(modes)) {
+            let _ = tcsetattr(io::stdin(), OptionalActions::Now, modes);
+        }
+    }
 }
 
 /// Puts the terminal back as it was, however the shell ends.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use zeroize::Zeroizing;
 
@@ -67,7 +68,24 @@ impl PasswordSource {
 /// Prompts on the controlling terminal without showing what is typed; `None` where there is none or nothing
 /// was typed.
 pub fn ask_on_terminal(prompt: &str) -> Option<Zeroizing<String>> {
-    rpassword::prompt_password(prompt).ok().filter(|text| !text.is_empty()).map(Zeroizing::new)
+    let mut answer = None;
+    let mut ask = || answer = rpassword::prompt_password(prompt).ok().map(Zeroizing::new);
+    match THROUGH.get() {
+        Some(through) => through(&mut ask),
+        None => ask(),
+    }
+    answer.filter(|text| !text.is_empty())
+}
+
+/// Runs a prompt while nothing else uses the terminal.
+type Through = Box<dyn Fn(&mut dyn FnMut()) + Send + Sync>;
+
+/// There is one terminal, however many hosts ask for something.
+static THROUGH: OnceLock<Through> = OnceLock::new();
+
+/// From now on every prompt goes through this, which calls what it is given; the first call counts.
+pub fn prompt_through(through: impl Fn(&mut dyn FnMut()) + Send + Sync + 'static) {
+    let _ = THROUGH.set(Box::new(through));
 }
 
 fn run(command: &str) -> Result<Zeroizing<String>, CredentialError> {

@@ -13,14 +13,14 @@ use std::time::Duration;
 
 use ft_protocol::transfer::SharedDigests;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
-use tempfile::NamedTempFile;
 use tokio::task::{JoinError, LocalSet, spawn_blocking};
 use tokio::time::{Instant, interval, timeout_at};
 
-use super::context::{Context, Keys};
-use super::{Failed, TIDY_UP, exec};
+use super::context::{Context, Keys, Spooled};
+use super::{Failed, TIDY_UP, exec, terminal};
 use crate::address::HostSpec;
 use crate::cli::{CheckPlan, Direction, FleetPlan, Input, LocalSource, Plan};
+use crate::credentials::prompt_through;
 use crate::exit::Exit;
 use crate::inventory::{Selected, select};
 use crate::output::{Gather, Output, State, reason};
@@ -42,7 +42,7 @@ struct Shared {
     keys: Keys,
     digests: Arc<SharedDigests>,
     gather: Option<Gather>,
-    stdin: Option<Arc<NamedTempFile>>,
+    stdin: Option<Spooled>,
     host_deadline: Option<Duration>,
 }
 
@@ -56,15 +56,18 @@ pub(super) async fn run(context: Context, plan: Plan, fleet: FleetPlan) -> Resul
 }
 
 async fn on_all(context: Context, plan: Plan, fleet: FleetPlan) -> Result<u8, Failed> {
-    let Selected { hosts, disabled } =
-        select(&fleet.selection, &context.config, &context.paths, &context.connection).await?;
+    // Later than anybody waits where the sum does not fit.
+    let deadline =
+        context.settings.deadline.and_then(|limit| Some((limit, Instant::now().checked_add(limit)?)));
+    let selecting = select(&fleet.selection, &context.config, &context.paths, &context.connection);
+    let Selected { hosts, disabled } = before(deadline, selecting).await??;
     if !disabled.is_empty() {
         let names = disabled.join(", ");
         context.output.insist(&format!("left out, because the configuration disables them: {names}"))?;
     }
     check_sources(&plan)?;
     let fanout = descriptors_for(fleet.fanout.min(hosts.len()), &context.output)?;
-    let stdin = if reads_stdin(&plan) { Some(Arc::new(read_stdin().await?)) } else { None };
+    let stdin = if reads_stdin(&plan) { Some(before(deadline, read_stdin()).await??) } else { None };
 
     let mut run = [0; 16];
     getrandom::fill(&mut run)
@@ -73,13 +76,18 @@ async fn on_all(context: Context, plan: Plan, fleet: FleetPlan) -> Result<u8, Fa
     let names: Vec<String> = hosts.iter().map(HostSpec::to_string).collect();
     let gather = fleet.gather.then(|| Gather::new(names.clone()));
     let board = Board::new(&context.output, context.settings.progress, hosts.len());
+    let prompting = board.clone();
+    prompt_through(move |ask| {
+        let _turn = terminal::turn();
+        prompting.hidden_while(ask);
+    });
     let ours = matches!(plan, Plan::Exec(_)).then_some(exec::OURS);
     let results = Results::new(&context.output, names, &disabled, fleet.retry_file.clone(), ours)?;
     let (last_results, last_board, last_gather) = (results.clone(), board.clone(), gather.clone());
     context.current.begun(move |code| {
         last_board.finish();
         // What cannot be said here has nobody left to be told.
-        let _ = last_results.finish(last_gather.as_ref(), State::Interrupted, |_| code);
+        let _ = last_results.finish(last_gather.as_ref(), State::Interrupted, code, |_| code);
     });
     let (asked_board, output) = (board.clone(), context.output.clone());
     context.current.begin(move || {
@@ -114,9 +122,6 @@ async fn on_all(context: Context, plan: Plan, fleet: FleetPlan) -> Result<u8, Fa
             () = looking => Ok(()),
         }
     });
-    // Later than anybody waits where the sum does not fit.
-    let deadline =
-        context.settings.deadline.and_then(|limit| Some((limit, Instant::now().checked_add(limit)?)));
     let ended = match deadline {
         Some((limit, end)) => match timeout_at(end, all).await {
             Ok(ended) => ended,
@@ -131,10 +136,10 @@ async fn on_all(context: Context, plan: Plan, fleet: FleetPlan) -> Result<u8, Fa
         results.abandon();
         return Ok(broken_pipe());
     }
-    let max_status = fleet.max_status;
+    let (max_status, late) = (fleet.max_status, Exit::Deadline.code());
     let exit = move |results: &[_]| results::exit(results, max_status);
     // On a thread of its own: Ctrl-C ends the program also where the reader of the output stands still.
-    let said = spawn_blocking(move || results.finish(gather.as_ref(), State::Deadline, exit));
+    let said = spawn_blocking(move || results.finish(gather.as_ref(), State::Deadline, late, exit));
     let code = match deadline {
         None => said.await,
         Some((_, end)) => match timeout_at(end.max(Instant::now() + TIDY_UP), said).await {
@@ -149,6 +154,17 @@ async fn on_all(context: Context, plan: Plan, fleet: FleetPlan) -> Result<u8, Fa
 
 fn internal(error: JoinError) -> Failed {
     Failed::new(Exit::Failure, format!("internal error: {error}"))
+}
+
+/// Waits for what must be there before anything begins.
+async fn before<T>(
+    deadline: Option<(Duration, Instant)>,
+    work: impl Future<Output = T>,
+) -> Result<T, Failed> {
+    let Some((limit, end)) = deadline else { return Ok(work.await) };
+    let late =
+        |_| Failed::new(Exit::Deadline, format!("the deadline of {limit:?} passed before anything began"));
+    timeout_at(end, work).await.map_err(late)
 }
 
 /// What is not here cannot go to any host: that is one failure, and not one of each.
@@ -175,16 +191,18 @@ fn reads_stdin(plan: &Plan) -> bool {
 }
 
 /// All of standard input, before anything begins: every host reads it at its own speed.
-async fn read_stdin() -> Result<NamedTempFile, Failed> {
+async fn read_stdin() -> Result<Spooled, Failed> {
     let failed = |what: &str, error: &std::io::Error| {
         let error = ft_protocol::Error::io(what, error);
         Failed::new(error.status().into(), reason(&error))
     };
     let read = spawn_blocking(move || {
-        let mut file = NamedTempFile::new().map_err(|error| failed("keep standard input", &error))?;
-        std::io::copy(&mut std::io::stdin().lock(), &mut file)
-            .map_err(|error| failed("keep standard input", &error))?;
-        Ok(file)
+        let read = || -> std::io::Result<Spooled> {
+            let mut file = tempfile::tempfile()?;
+            std::io::copy(&mut std::io::stdin().lock(), &mut file)?;
+            Ok(Spooled::new(file))
+        };
+        read().map_err(|error| failed("keep standard input", &error))
     });
     read.await.map_err(internal)?
 }

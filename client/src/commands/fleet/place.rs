@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use super::super::Failed;
 use crate::cli::{BackupDir, Direction, LocalTarget, Plan};
+use crate::exit::Exit;
 use crate::output::reason;
 
 /// What was made for a host.
@@ -31,6 +32,10 @@ impl Drop for Made {
 /// The command as it is for this host. What is got goes into `HOST` beneath the target; what is put comes from the
 /// same place for all.
 pub(super) fn of_host(mut plan: Plan, host: &str) -> Result<(Plan, Made), Failed> {
+    if ft_protocol::path::check_name(host.as_bytes()).is_err() {
+        let message = "the host's name, with its user, cannot be that of a directory";
+        return Err(Failed::alone(Exit::Usage, message));
+    }
     let made = match &mut plan {
         Plan::Get(get) => {
             let recursive = get.tree.recursive;

@@ -97,11 +97,13 @@ impl Results {
         }
     }
 
-    /// The last words, which block as [`Results::ended`] does. What is under way ends in `state`, what waits was not started; `exit` makes the code of it all.
+    /// The last words, which block as [`Results::ended`] does. What is under way ends in `state`, with
+    /// the code `interrupted` unless a deadline passed, and what waits was not started; `exit` makes the code of it all.
     pub(super) fn finish(
         &self,
         gather: Option<&Gather>,
         state: State,
+        interrupted: u8,
         exit: impl FnOnce(&[HostReport]) -> u8,
     ) -> io::Result<u8> {
         let mut inner = self.open();
@@ -120,7 +122,7 @@ impl Results {
                 Progress::Ended(_) => {}
                 Progress::Waiting => host.end(State::NotStarted, ours.unwrap_or(Exit::Failure.code())),
                 Progress::Running { current, .. } => {
-                    let code = if state == State::Deadline { Exit::Deadline } else { Exit::Failure }.code();
+                    let code = if state == State::Deadline { Exit::Deadline.code() } else { interrupted };
                     current.cut_short_here(code);
                     host.end(state, ours.unwrap_or(code));
                 }
@@ -159,7 +161,13 @@ impl Inner {
         let is_ok = |report: &HostReport| matches!(report.state, State::Ok | State::Disabled);
         let failed = self.hosts.iter().filter(|host| !host.report().is_some_and(is_ok));
         let text: String = failed.map(|host| format!("{}\n", host.name)).collect();
-        files::replace(path, 0o644, text.as_bytes()).map_err(|error| {
+        // A device, a FIFO or a link is written to, and not replaced.
+        let is_other = path.symlink_metadata().is_ok_and(|meta| !meta.is_file());
+        let written = match is_other {
+            true => std::fs::write(path, text.as_bytes()),
+            false => files::replace(path, 0o644, text.as_bytes()),
+        };
+        written.map_err(|error| {
             let message = format!("cannot write {}: {}", path.display(), reason(&error));
             Failed::new(Exit::Failure, message)
         })
