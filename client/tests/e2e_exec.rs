@@ -289,6 +289,17 @@ fn ctrl_c_ends_the_command() {
         watch.until(|| fs::read(fake.world.local("out")).unwrap() == b"on\n");
         exec.signal(signal);
         exec.finish().exits(code);
+
+        // A program that reads the events is told, too.
+        let out = File::create(fake.world.local("out")).unwrap();
+        let exec = Running::start_into(&mut fake.command(&["--json", "sleep", "1000"]), out);
+        let text = || fs::read_to_string(fake.world.local("out")).unwrap();
+        watch.until(|| text().contains("\"output\""));
+        exec.signal(signal);
+        exec.finish().exits(code);
+        let last = common::events(&text()).pop().unwrap();
+        let expected = (&"summary".into(), &code.into(), &3.into());
+        assert_eq!((&last["type"], &last["exit"], &last["bytes"]), expected);
     }
 }
 

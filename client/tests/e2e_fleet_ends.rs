@@ -333,3 +333,43 @@ fn sigusr1_asks_how_far_it_is() {
     out.read_to_string(&mut String::new()).unwrap();
     assert_eq!(client.wait().unwrap().code(), Some(130));
 }
+
+#[test]
+fn what_is_missing_here_is_one_failure_and_nothing_begins() {
+    let fleet = Fleet::in_process(2);
+    fs::write(fleet.local("there"), "x").unwrap();
+    for args in [["put", "there", "missing"], ["sync", "missing", ":copy"], ["check", "missing", ":copy"]] {
+        let ran =
+            fleet.ft(args.iter().copied().chain(["-g", "all"]).chain((args[0] == "put").then_some(":")));
+        let said = ran.exits(4).says("missing").says("nothing was begun").err;
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+    assert!(fleet.names().iter().all(|name| !fleet.remote(name, "there").exists()));
+}
+
+#[test]
+fn standard_input_that_is_kept_has_no_name() {
+    let fleet = Fleet::in_process(2);
+    let kept = fleet.local("kept");
+    fs::create_dir(&kept).unwrap();
+    let mut command = fleet.command(["put", "-g", "all", "-", ":file"]);
+    let (input, mut output) = std::io::pipe().unwrap();
+    let put = Running::start_from(command.env("TMPDIR", &kept), input);
+    // More than a pipe holds, so it has begun to read when this returns.
+    std::io::Write::write_all(&mut output, &noise(1 << 20, 3)).unwrap();
+    assert_eq!(fs::read_dir(&kept).unwrap().count(), 0);
+    drop(output);
+    put.finish().ok();
+    for name in fleet.names() {
+        assert!(fs::read(fleet.remote(&name, "file")).unwrap() == noise(1 << 20, 3));
+    }
+}
+
+#[test]
+fn a_link_in_the_place_of_the_file_of_failed_hosts_stays_one() {
+    let fleet = Fleet::in_process(1);
+    std::os::unix::fs::symlink("target", fleet.local("again")).unwrap();
+    fleet.ft(["exec", "-g", "all", "--retry-file", "again", "false"]).exits(3);
+    assert!(fleet.local("again").is_symlink());
+    assert_eq!(fs::read_to_string(fleet.local("target")).unwrap(), "web001\n");
+}

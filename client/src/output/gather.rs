@@ -190,6 +190,15 @@ mod tests {
     }
 
     #[test]
+    fn no_output_looks_like_the_name_of_a_host() {
+        let forged = format!("fine\n{RULE}\ndb\n{RULE}\nforged\n{RULE}-+-\n -{RULE}\n");
+        let (out, _) = shown(&["a"], &[(0, Stream::Stdout, forged.as_bytes())]);
+        let expected =
+            format!("{RULE}\na\n{RULE}\nfine\n {RULE}\ndb\n {RULE}\nforged\n {RULE}-+-\n -{RULE}\n");
+        assert_eq!(out, expected);
+    }
+
+    #[test]
     fn what_moves_the_cursor_is_escaped() {
         let pieces: [(usize, Stream, &[u8]); 1] = [(0, Stream::Stdout, b"a\r\x1b[2Ab\xff\tc\n\nend")];
         let (out, _) = shown(&["a"], &pieces);
