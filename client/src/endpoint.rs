@@ -4,13 +4,13 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use ft_protocol::RemotePath;
-use ft_protocol::auth::Fingerprint;
 
 use crate::address::{self, DEFAULT_PORT, HostSpec};
 use crate::cli::globals::ConnectionArgs;
 use crate::config::{Config, ConfigError, Paths};
 use crate::credentials::PasswordSource;
 use crate::inventory::HostList;
+use crate::known_hosts::{Pin, PinOrigin};
 use crate::words;
 
 /// Everything needed to reach one server and log in.
@@ -29,7 +29,7 @@ pub struct Endpoint {
     /// The supplied password, if any.
     pub password: Option<PasswordSource>,
     /// The only key that the server may have.
-    pub fingerprint: Option<Fingerprint>,
+    pub pin: Option<Pin>,
     /// Program and arguments to speak through instead of TCP and TLS.
     pub via: Option<Vec<String>>,
     /// Where the host's paths begin, beneath the account's root.
@@ -91,6 +91,11 @@ impl Endpoint {
             (None, Some(command)) => Some(PasswordSource::Command(command.clone())),
             (None, None) => None,
         };
+        let pin = options.fingerprint.map(|fingerprint| Pin { fingerprint, origin: PinOrigin::Option });
+        let configured = entry.fingerprint().map(|fingerprint| {
+            let (path, host) = (paths.config.clone(), spec.host.clone());
+            Pin { fingerprint, origin: PinOrigin::Configuration { path, host } }
+        });
         Ok(Self {
             host: address.host,
             port: port.unwrap_or(DEFAULT_PORT),
@@ -102,7 +107,7 @@ impl Endpoint {
                 .or_else(login_name),
             identities: identities.collect(),
             password: options.password().or(entry_password),
-            fingerprint: options.fingerprint.or_else(|| entry.fingerprint()),
+            pin: pin.or(configured),
             via,
             root: entry.root.clone().unwrap_or_else(RemotePath::root),
             // With the port, so that the advice 'ftclient trust NAME' means this very server.

@@ -31,7 +31,7 @@ pub enum How {
     Trust,
     /// A join string held the fingerprint.
     Join,
-    /// `--fingerprint` or the configuration held it.
+    /// `--fingerprint` or the configuration held it; such an entry follows them, see [`decide`].
     Fingerprint,
 }
 
@@ -292,36 +292,88 @@ pub enum Decision {
     Refuse(String),
 }
 
+/// The only key that a server may have, as it was written down or typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pin {
+    /// The key's fingerprint.
+    pub fingerprint: Fingerprint,
+    /// Where it stands.
+    pub origin: PinOrigin,
+}
+
+/// Where a [`Pin`] stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PinOrigin {
+    /// `--fingerprint`, or its name in the environment.
+    Option,
+    /// The table of a host.
+    Configuration {
+        /// The file.
+        path: PathBuf,
+        /// The host's name in it.
+        host: String,
+    },
+}
+
+impl PinOrigin {
+    /// What makes another key the expected one, to be said after "run".
+    pub(crate) fn advice(&self, fingerprint: &Fingerprint) -> String {
+        match self {
+            PinOrigin::Option => format!("this again with --fingerprint {fingerprint}"),
+            PinOrigin::Configuration { host, .. } => {
+                format!("'ftclient hosts add {host} --fingerprint {fingerprint}'")
+            }
+        }
+    }
+}
+
+impl fmt::Display for PinOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PinOrigin::Option => f.write_str("as --fingerprint (or FTCLIENT_FINGERPRINT) says"),
+            PinOrigin::Configuration { path, host } => {
+                write!(f, "as the configuration says (host '{host}' in {})", path.display())
+            }
+        }
+    }
+}
+
 /// Decides about a presented key. `host` is shown in messages and must be what `ftclient trust` takes;
-/// `expected` comes from `--fingerprint` or the configuration; `terminal` tells whether somebody can be asked.
+/// `pin` is what counts now; `terminal` tells whether somebody can be asked.
 ///
-/// A key that differs from a stored one is refused whatever else is given: only `trust` may replace it.
+/// A key that differs from a stored one is refused whatever else is given: only `trust` may replace it. An entry
+/// that did no more than repeat a pin is none of that kind, and follows the pin.
 pub fn decide(
     host: &dyn fmt::Display,
     known: Option<&Known>,
     presented: &Fingerprint,
-    expected: Option<&Fingerprint>,
+    pin: Option<&Pin>,
     accept_new: bool,
     terminal: bool,
 ) -> Decision {
-    if let Some(expected) = expected.filter(|expected| *expected != presented) {
+    // An entry that only repeats a pin stops nobody who has a pin.
+    let other = known
+        .filter(|known| known.fingerprint != *presented && (known.how != How::Fingerprint || pin.is_none()));
+    if let Some(Pin { fingerprint, origin }) = pin.filter(|pin| pin.fingerprint != *presented) {
+        let forget = match other {
+            Some(_) => format!("'ftclient trust {host} --forget', then "),
+            None => String::new(),
+        };
         return Decision::Refuse(format!(
-            "{host} presented the key {presented}, but {expected} was expected; nothing was sent. \
-             Compare it with the output of 'ftserver fingerprint' on the server"
+            "{host} presented the key {presented}, but {fingerprint} was expected, {origin}; nothing was sent. \
+             Somebody may be intercepting the connection, or the server was installed anew. If \
+             'ftserver fingerprint' on the server prints the presented key, run {forget}{}",
+            origin.advice(presented)
         ));
     }
+    if let Some(known) = other {
+        return Decision::Refuse(changed(host, known, presented));
+    }
     match known {
-        Some(known) if known.fingerprint != *presented => Decision::Refuse(format!(
-            "THE KEY OF {host} HAS CHANGED: known {}, presented {presented}; nothing was sent. Somebody may be \
-             intercepting the connection, or the server has a new key. If 'ftserver fingerprint' on the server \
-             prints the new one, run 'ftclient trust {host} --forget' and then \
-             'ftclient trust {host} --fingerprint {presented}'",
-            known.fingerprint
-        )),
-        Some(known) if known.confirmed || expected.is_none() => {
+        Some(known) if known.fingerprint == *presented && (known.confirmed || pin.is_none()) => {
             Decision::Trusted { confirmed: known.confirmed }
         }
-        _ if expected.is_some() => Decision::AddThenTrust { how: How::Fingerprint },
+        _ if pin.is_some() => Decision::AddThenTrust { how: How::Fingerprint },
         _ if accept_new => Decision::AddThenTrust { how: How::AcceptNew },
         _ if terminal => Decision::Ask,
         _ => Decision::Refuse(format!(
@@ -330,6 +382,17 @@ pub fn decide(
              or accept any key the first time with --accept-new"
         )),
     }
+}
+
+/// What is said of a key that is not the stored one.
+pub(crate) fn changed(host: &dyn fmt::Display, known: &Known, presented: &Fingerprint) -> String {
+    format!(
+        "THE KEY OF {host} HAS CHANGED: known {}, presented {presented}; nothing was sent. Somebody may be \
+         intercepting the connection, or the server has a new key. If 'ftserver fingerprint' on the server \
+         prints the new one, run 'ftclient trust {host} --forget' and then \
+         'ftclient trust {host} --fingerprint {presented}'",
+        known.fingerprint
+    )
 }
 
 #[cfg(test)]

@@ -75,12 +75,17 @@ fn two_writers_lose_nothing() {
     assert_eq!(fs::read_to_string(hosts.path()).unwrap().lines().count(), 40);
 }
 
+fn pin(byte: u8) -> Pin {
+    let origin = PinOrigin::Configuration { path: "/c/config.toml".into(), host: "nas".into() };
+    Pin { fingerprint: key(byte), origin }
+}
+
 fn decided(known: Option<(u8, bool)>, expected: Option<u8>, accept_new: bool, terminal: bool) -> Decision {
     let known = known.map(|(byte, confirmed)| {
         let how = if confirmed { How::Trust } else { How::AcceptNew };
         Known { fingerprint: key(byte), confirmed, how }
     });
-    decide(&"nas", known.as_ref(), &key(1), expected.map(key).as_ref(), accept_new, terminal)
+    decide(&"nas", known.as_ref(), &key(1), expected.map(pin).as_ref(), accept_new, terminal)
 }
 
 #[test]
@@ -120,8 +125,39 @@ fn a_changed_key_is_a_hard_stop_whatever_is_given() {
 }
 
 #[test]
-fn an_unexpected_key_is_refused() {
+fn an_entry_that_repeats_a_pin_follows_the_pin() {
+    let known = |how: How| Known { fingerprint: key(2), confirmed: how.is_confirmed(), how };
+    let decided =
+        |how, pin: Option<Pin>| decide(&"nas", Some(&known(how)), &key(1), pin.as_ref(), true, true);
+    for origin in [PinOrigin::Option, pin(1).origin] {
+        let pinned = Some(Pin { fingerprint: key(1), origin });
+        let decision = decided(How::Fingerprint, pinned.clone());
+        assert_eq!(decision, Decision::AddThenTrust { how: How::Fingerprint });
+        for how in [How::Prompt, How::AcceptNew, How::Trust, How::Join] {
+            let Decision::Refuse(text) = decided(how, pinned.clone()) else { panic!("{how:?} was replaced") };
+            assert!(text.contains("ftclient trust nas --forget"), "{text}");
+        }
+    }
+    // Without a pin it is a stored key as any other; a pin that fits neither replaces nothing.
+    for pin in [None, Some(pin(2)), Some(pin(3))] {
+        assert!(matches!(decided(How::Fingerprint, pin), Decision::Refuse(_)));
+    }
+}
+
+#[test]
+fn an_unexpected_key_is_refused_with_the_place_of_the_pin_and_the_way_out() {
     let Decision::Refuse(text) = decided(None, Some(2), true, true) else { panic!() };
-    assert!(text.contains("was expected"), "{text}");
+    assert!(
+        text.contains("was expected, as the configuration says (host 'nas' in /c/config.toml)"),
+        "{text}"
+    );
+    assert!(text.ends_with(&format!("run 'ftclient hosts add nas --fingerprint {}'", key(1))), "{text}");
+    let Decision::Refuse(text) = decided(Some((3, true)), Some(2), true, true) else { panic!() };
+    assert!(text.contains("run 'ftclient trust nas --forget', then 'ftclient hosts add nas"), "{text}");
     assert!(matches!(decided(Some((1, true)), Some(2), true, true), Decision::Refuse(_)));
+
+    let typed = Pin { fingerprint: key(2), origin: PinOrigin::Option };
+    let Decision::Refuse(text) = decide(&"nas", None, &key(1), Some(&typed), true, true) else { panic!() };
+    assert!(text.contains("was expected, as --fingerprint") && !text.contains("hosts add"), "{text}");
+    assert!(text.ends_with(&format!("with --fingerprint {}", key(1))), "{text}");
 }

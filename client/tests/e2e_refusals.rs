@@ -53,6 +53,71 @@ fn a_changed_key_is_a_hard_stop() {
     assert_eq!(ran.event("error")["code"], 7);
 }
 
+/// Pins the server to this key in the configuration, as a user does.
+fn pinned(world: &World, key: &str) {
+    world.ft(["hosts", "add", "nas", "--fingerprint", key]).ok();
+}
+
+const OTHER: &str = "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+/// Writes down a key of the server as a run of before did.
+fn known(world: &World, key: &str, how: &str) {
+    let line = format!("{} {key} how={how} 2026-01-31\n", world.server.address);
+    fs::write(world.config_dir().join("known_hosts"), line).unwrap();
+}
+
+#[test]
+fn what_only_repeats_a_pin_follows_it_after_the_server_was_installed_anew() {
+    let world = World::new();
+    let key = world.server.fingerprint.clone();
+    let known_hosts = || fs::read_to_string(world.config_dir().join("known_hosts")).unwrap();
+    known(&world, OTHER, "fingerprint");
+    world.ft(["ls", "nas:"]).ok();
+    assert!(known_hosts().contains(&key) && !known_hosts().contains(OTHER), "{}", known_hosts());
+    // The same where the pin is typed, and where it is to be trusted from now on.
+    known(&world, OTHER, "fingerprint");
+    unpinned(&world);
+    world.ft(["ls", "nas:"]).exits(7).says("HAS CHANGED");
+    world.ft(["ls", "--fingerprint", &key, "nas:"]).ok();
+    known(&world, OTHER, "fingerprint");
+    world.ft(["trust", "nas", "--fingerprint", &key]).ok().says("is trusted");
+    assert!(known_hosts().contains(&format!("{key} how=trust ")), "{}", known_hosts());
+    // What somebody vouched for stands, with the way out.
+    for how in ["prompt", "accept-new", "trust", "join"] {
+        known(&world, OTHER, how);
+        for args in [&["ls", "--fingerprint", &key, "nas:"][..], &["trust", "nas", "--fingerprint", &key]] {
+            world.ft(args).exits(7).says("HAS CHANGED").says("ftclient trust nas --forget");
+        }
+        assert!(known_hosts().contains(OTHER));
+    }
+    // Given to 'trust', a key is vouched for also where a pin has written it down.
+    known(&world, &key, "fingerprint");
+    world.ft(["trust", "nas", "--fingerprint", &key]).ok();
+    assert!(known_hosts().contains("how=trust"), "{}", known_hosts());
+    world.ft(["trust", "nas", "--fingerprint", &key]).ok().says("trusted already");
+}
+
+#[test]
+fn a_key_that_is_not_the_pin_is_told_with_the_place_of_the_pin() {
+    let world = World::new();
+    let key = world.server.fingerprint.clone();
+    pinned(&world, OTHER);
+    let place = format!("(host 'nas' in {})", world.config_dir().join("config.toml").display());
+    let advice = format!("'ftclient hosts add nas --fingerprint {key}'");
+    for args in [&["ls", "nas:"][..], &["trust", "nas"], &["trust", "nas", "--fingerprint", &key]] {
+        let ran = world.ft(args).exits(7).says(&place).says(OTHER).says(&advice);
+        assert_eq!(ran.err.lines().count(), 1, "{}", ran.shown());
+    }
+    assert!(!world.config_dir().join("known_hosts").exists());
+    // The advice works.
+    pinned(&world, &key);
+    world.ft(["ls", "nas:"]).ok();
+    world
+        .ft(["ls", "--fingerprint", OTHER, "nas:"])
+        .exits(7)
+        .says("as --fingerprint (or FTCLIENT_FINGERPRINT) says");
+}
+
 fn with_password(world: &World, user: &str, password: &str) -> Ran {
     let file = world.local(format!("{user}.password"));
     fs::write(&file, format!("{password}\n")).unwrap();

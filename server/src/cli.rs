@@ -45,9 +45,9 @@ pub enum Command {
     /// Make a join string, which lets one client in, once
     Invite(InviteArgs),
     /// Print the fingerprint of the server's key
-    #[command(
-        after_help = "Compare it with what `ftclient` shows when it meets this server for the first time."
-    )]
+    #[command(after_help = "\
+Compare it with what `ftclient` shows when it meets this server for the first time.
+Exit code 4 where there is no key yet: `serve` and `invite` make it")]
     Fingerprint,
     /// Check configuration, accounts and invites
     Check(CheckArgs),

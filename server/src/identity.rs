@@ -27,6 +27,13 @@ pub enum IdentityError {
         /// What the parser said.
         reason: String,
     },
+    /// No key was made in this state directory yet.
+    #[error(
+        "there is no server key in {} yet: `ftserver serve` or `ftserver invite` makes one there; if the server \
+         keeps its state elsewhere, give --state DIR",
+        shown(.0)
+    )]
+    Missing(PathBuf),
     /// The state directory failed or is exposed.
     #[error(transparent)]
     State(#[from] StateError),

@@ -338,9 +338,24 @@ fn check_makes_nothing() {
 }
 
 #[test]
+fn a_fingerprint_is_printed_of_a_key_that_is_there_and_makes_none() {
+    let place = Place::new();
+    let typed = format!("no server key in {} yet", place.path("typo").display());
+    place.refused("fingerprint --state typo", 4, &typed);
+    place.refused("fingerprint", 4, "`ftserver serve` or `ftserver invite` makes one");
+    assert!(!place.path("typo").exists() && !place.path("state").exists());
+    // Accounts may be there before the key.
+    place.ok("user add alice --key key.pub");
+    place.refused("fingerprint", 4, "--state DIR");
+    assert!(!place.path("state/server.key").exists());
+    place.ok("invite bob --address h");
+    assert!(place.ok("fingerprint").starts_with("SHA256:"));
+}
+
+#[test]
 fn a_key_that_others_can_read_is_refused() {
     let place = Place::new();
-    place.ok("fingerprint");
+    place.ok("invite bob --address h");
     let key = place.path("state/server.key");
     assert_eq!(key.metadata().unwrap().mode() & 0o7777, 0o600);
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();

@@ -207,11 +207,13 @@ impl Context {
         self.member.as_ref().map(|member| Arc::clone(&member.digests))
     }
 
-    /// Asks a person who is there, one question at a time; everything but yes is no. Blocks.
-    pub(super) fn confirm(&self, question: &str) -> bool {
-        self.member
-            .as_ref()
-            .map_or_else(|| confirm(question), |member| ask_one_at_a_time(&member.board, question))
+    /// Asks a person who is there, one question at a time; everything but yes is no. What follows from the answer is
+    /// said by `then`, before the next question. Blocks.
+    pub(super) fn confirm<T>(&self, question: &str, then: impl FnOnce(bool) -> T) -> T {
+        match &self.member {
+            Some(member) => ask_one_at_a_time(&member.board, question, then),
+            None => then(confirm(question)),
+        }
     }
 
     /// What stands on standard input.
@@ -310,10 +312,10 @@ impl Context {
     }
 }
 
-/// Asks while nothing else is drawn, and no other host has a question.
-fn ask_one_at_a_time(board: &Board, question: &str) -> bool {
+/// Asks while nothing else is drawn; no other host has a question before `then` is through.
+fn ask_one_at_a_time<T>(board: &Board, question: &str, then: impl FnOnce(bool) -> T) -> T {
     let _turn = terminal::turn();
-    board.hidden_while(|| confirm(question))
+    then(board.hidden_while(|| confirm(question)))
 }
 
 /// The known-hosts policy.
@@ -327,17 +329,11 @@ struct HostTrust {
 
 impl Trust for HostTrust {
     fn decide(&self, presented: &Fingerprint) -> Result<Trusted, String> {
-        let Endpoint { host, port, fingerprint, .. } = &self.endpoint;
+        let Endpoint { host, port, pin, .. } = &self.endpoint;
         let known = self.known_hosts.lookup(host, *port).map_err(|error| error.to_string())?;
         let attended = terminal::is_attended();
-        let decision = decide(
-            &self.endpoint,
-            known.as_ref(),
-            presented,
-            fingerprint.as_ref(),
-            self.accept_new,
-            attended,
-        );
+        let decision =
+            decide(&self.endpoint, known.as_ref(), presented, pin.as_ref(), self.accept_new, attended);
         let how = match decision {
             Decision::Trusted { confirmed } => return Ok(Trusted { confirmed }),
             Decision::Refuse(message) => return Err(message),
@@ -347,11 +343,12 @@ impl Trust for HostTrust {
                     "The key of {} is not known. It presented\n  {presented}\nCompare it with the output of 'ftserver fingerprint' on the server.\nTrust it? [y/N] ",
                     self.endpoint
                 );
-                let board = self.board.as_ref();
-                if !board.map_or_else(|| confirm(&question), |board| ask_one_at_a_time(board, &question)) {
-                    return Err(format!("the key of {} was not confirmed; nothing was sent", self.endpoint));
-                }
-                How::Prompt
+                let refused = || format!("the key of {} was not confirmed; nothing was sent", self.endpoint);
+                let then = |yes: bool| if yes { Ok(How::Prompt) } else { Err(refused()) };
+                match &self.board {
+                    Some(board) => ask_one_at_a_time(board, &question, then),
+                    None => then(confirm(&question)),
+                }?
             }
         };
         self.known_hosts.add(host, *port, presented, how).map_err(|error| error.to_string())?;

@@ -10,13 +10,14 @@ use super::Failed;
 use super::context::Context;
 use super::terminal::{ask, is_attended};
 use crate::address::{HostSpec, host_port};
+use crate::cli::globals::ConnectionArgs;
 use crate::cli::{JoinPlan, TrustPlan};
 use crate::client::{Address, Client, ClientError, Credential, Login, Pinned, Trust, Trusted};
 use crate::config::HostEntry;
 use crate::config_edit::add_host;
 use crate::credentials::{Candidate, load_or_make_client_key};
 use crate::exit::Exit;
-use crate::known_hosts::{Decision, How, KnownHosts, decide};
+use crate::known_hosts::{Decision, How, KnownHosts, Pin, changed, decide};
 
 /// Longest input in which a join string is looked for, in bytes.
 const MAX_INPUT: u64 = 64 * 1024;
@@ -34,10 +35,8 @@ pub(super) async fn join(context: &Context, plan: JoinPlan) -> Result<Exit, Fail
     let known_hosts = KnownHosts::new(&context.paths.known_hosts);
     let known = known_hosts.lookup(&host, port)?;
     let shown = host_port(&host, port);
-    if let Decision::Refuse(message) =
-        decide(&shown, known.as_ref(), &fingerprint, Some(&fingerprint), false, false)
-    {
-        return Err(Failed::new(Exit::Denied, message));
+    if let Some(known) = known.filter(|known| known.fingerprint != fingerprint) {
+        return Err(Failed::new(Exit::Denied, changed(&shown, &known, &fingerprint)));
     }
     let path = context.paths.client_key.clone();
     let key = load_or_make_client_key(&path)?;
@@ -82,37 +81,70 @@ pub(super) async fn trust(context: &Context, plan: TrustPlan) -> Result<Exit, Fa
         return Ok(if forgotten { Exit::Ok } else { Exit::NotFound });
     }
     let known = known_hosts.lookup(&endpoint.host, endpoint.port)?;
-    let fingerprint = match context.connection.fingerprint {
+    let given = context.connection.fingerprint;
+    if let Some((given, pin)) =
+        given.zip(configured_pin(context)?).filter(|(given, pin)| pin.fingerprint != *given)
+    {
+        let message = format!(
+            "{endpoint} must have the key {}, {}, not {given}; nothing was stored. If 'ftserver fingerprint' on the \
+             server prints {given}, run {}",
+            pin.fingerprint,
+            pin.origin,
+            pin.origin.advice(&given)
+        );
+        return Err(Failed::new(Exit::Denied, message));
+    }
+    let fingerprint = match given {
         Some(given) => given,
         None => presented(context, &endpoint).await?,
     };
-    if known.as_ref().is_some_and(|known| known.fingerprint != fingerprint) {
-        let decision = decide(&endpoint, known.as_ref(), &fingerprint, None, false, false);
-        if let Decision::Refuse(message) = decision {
-            return Err(Failed::new(Exit::Denied, message));
+    match decide(&endpoint, known.as_ref(), &fingerprint, endpoint.pin.as_ref(), false, true) {
+        Decision::Refuse(message) => return Err(Failed::new(Exit::Denied, message)),
+        // An entry that only repeats a pin becomes one of the person who gives the key here.
+        Decision::Trusted { confirmed: true }
+            if given.is_none() || known.is_some_and(|known| known.how != How::Fingerprint) =>
+        {
+            context.output.info(&format!("the key {fingerprint} of {endpoint} is trusted already"))?;
+            return Ok(Exit::Ok);
         }
+        Decision::Trusted { .. } | Decision::AddThenTrust { .. } | Decision::Ask => {}
     }
-    if known.is_some_and(|known| known.confirmed) {
-        context.output.info(&format!("the key {fingerprint} of {endpoint} is trusted already"))?;
-        return Ok(Exit::Ok);
+    let (saying, name) = (context.clone(), endpoint.to_string());
+    let store = move || -> Result<Exit, Failed> {
+        known_hosts.add(&endpoint.host, endpoint.port, &fingerprint, How::Trust)?;
+        saying.output.info(&format!("the key {fingerprint} of {endpoint} is trusted"))?;
+        Ok(Exit::Ok)
+    };
+    if given.is_some() {
+        return store();
     }
-    if context.connection.fingerprint.is_none() {
-        let question = format!(
-            "{endpoint} presents\n  {fingerprint}\nCompare it with the output of 'ftserver fingerprint' on the server.\nTrust it? [y/N] "
+    if !is_attended() {
+        let message = format!(
+            "the key {fingerprint} of {name} was not confirmed; without a terminal run 'ftclient trust {name} --fingerprint {fingerprint}'"
         );
-        // Asking blocks, and other hosts go on meanwhile.
-        let asking = context.clone();
-        let answer = spawn_blocking(move || is_attended() && asking.confirm(&question)).await;
-        if !answer.unwrap_or(false) {
-            let message = format!(
-                "the key {fingerprint} of {endpoint} was not confirmed; without a terminal run 'ftclient trust {endpoint} --fingerprint {fingerprint}'"
-            );
-            return Err(Failed::new(Exit::Denied, message));
-        }
+        return Err(Failed::new(Exit::Denied, message));
     }
-    known_hosts.add(&endpoint.host, endpoint.port, &fingerprint, How::Trust)?;
-    context.output.info(&format!("the key {fingerprint} of {endpoint} is trusted"))?;
-    Ok(Exit::Ok)
+    let question = format!(
+        "{name} presents\n  {fingerprint}\nCompare it with the output of 'ftserver fingerprint' on the server.\nTrust it? [y/N] "
+    );
+    // Asking blocks, and other hosts go on meanwhile.
+    let asking = context.clone();
+    let asked = spawn_blocking(move || {
+        asking.confirm(&question, |yes| {
+            if yes {
+                return store();
+            }
+            let message = format!("the key {fingerprint} of {name} was not confirmed; nothing was stored");
+            Err(Failed::alone(Exit::Denied, message).told(&asking.output, &name))
+        })
+    });
+    asked.await.map_err(|error| Failed::new(Exit::Failure, format!("internal error: {error}")))?
+}
+
+/// The key that the configuration demands, whatever `--fingerprint` says.
+fn configured_pin(context: &Context) -> Result<Option<Pin>, Failed> {
+    let connection = ConnectionArgs { fingerprint: None, ..context.connection.clone() };
+    Ok(Context { connection, ..context.clone() }.endpoint()?.pin)
 }
 
 /// The key that a server presents; nothing is sent to it.

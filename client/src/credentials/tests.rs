@@ -54,7 +54,7 @@ fn endpoint(identities: &[PathBuf], password: Option<PasswordSource>) -> Endpoin
         user: Some("anna".into()),
         identities: identities.to_vec(),
         password,
-        fingerprint: None,
+        pin: None,
         via: None,
         root: ft_protocol::RemotePath::root(),
     }

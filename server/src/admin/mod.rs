@@ -95,6 +95,7 @@ fn of_config(error: &ConfigError) -> u8 {
 fn of_identity(error: &IdentityError) -> u8 {
     match error {
         IdentityError::BadKey { .. } => exit::USAGE,
+        IdentityError::Missing(_) => exit::NOT_FOUND,
         IdentityError::Make(_) => exit::FAILURE,
         IdentityError::State(e) => of_state(e),
     }
@@ -134,9 +135,10 @@ fn of_state(error: &StateError) -> u8 {
     }
 }
 
-/// Prints the fingerprint of the server's key, which is made where there is none.
+/// Prints the fingerprint of the server's key. Makes none: that of a mistyped directory would be no server's.
 pub fn fingerprint(state: &StateDir) -> Result<(), CommandError> {
-    let identity = Identity::load_or_create(state)?;
+    let missing = || IdentityError::Missing(state.path().to_owned());
+    let identity = Identity::load(state)?.ok_or_else(missing)?;
     print(&format!("{}\n", identity.fingerprint()))
 }
 
