@@ -273,13 +273,20 @@ pub(crate) fn split_user(text: &str) -> (Option<&str>, &str) {
     text.rsplit_once('@').map_or((None, text), |(user, rest)| (Some(user), rest))
 }
 
-/// Checks a user name: 1 to 64 bytes, no control characters, no leading `-`.
+/// Checks a user name: 1 to 64 bytes, no leading `-` or `@`, and nothing that a path, a list of hosts or a line of its
+/// files would be split at. Names that this refuses are none of an account (`ft_protocol::auth::check_user_name`).
 pub fn check_user(user: &str) -> Result<(), AddressError> {
     let what = match user {
         "" => "it is empty",
         _ if user.len() > MAX_USER => "it is longer than 64 bytes",
         _ if user.starts_with('-') => "it starts with '-'",
-        _ if user.chars().any(char::is_control) => "it holds a control character",
+        // It would be the name of a file: @FILE.
+        _ if user.starts_with('@') => "it starts with '@'",
+        _ if Escaped::from(user).to_string() != user => "it holds a control character",
+        // What 'get' fetches of a host goes to DIR/USER@HOST.
+        _ if user.contains('/') => "it holds a '/'",
+        _ if user.contains(char::is_whitespace) => "it holds white space",
+        _ if user.contains(['#', ',', '[', ']']) => "it holds one of '#', ',', '[' and ']'",
         _ => return Ok(()),
     };
     Err(AddressError(format!("bad user name '{}': {what}", Escaped::from(user))))

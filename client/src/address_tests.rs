@@ -80,6 +80,29 @@ fn one_host_at_a_time() {
 }
 
 #[test]
+fn a_user_is_no_path_and_no_more_than_one_word() {
+    for (user, says) in [
+        ("../../x", "holds a '/'"),
+        ("/", "holds a '/'"),
+        ("a#b", "'#'"),
+        ("a b", "white space"),
+        ("a\u{a0}b", "white space"),
+        ("a[b", "'['"),
+        ("@x", "starts with '@'"),
+        ("a\u{202e}b", "control character"),
+    ] {
+        let error = check_user(user).unwrap_err().to_string();
+        assert!(error.contains(says), "{user}: {error}");
+        assert!(format!("{user}@h01").parse::<HostSpec>().is_err(), "{user}");
+        assert!(format!("{user}@h[01-02]").parse::<crate::inventory::HostPattern>().is_err(), "{user}");
+    }
+    assert!(parse("ft://a%23b@h01/f").is_err() && parse("ft://a%2Cb@h01/f").is_err());
+    for user in ["backup-01", "x.y_z", "Anna", "anna@home", "müller"] {
+        assert!(check_user(user).is_ok(), "{user}");
+    }
+}
+
+#[test]
 fn a_trailing_slash_or_dot_means_a_directory() {
     for (typed, directory) in [
         ("n:a/", true),
@@ -119,9 +142,13 @@ proptest! {
     }
 
     #[test]
-    fn hosts_survive_display(user in proptest::option::of("[a-z]{1,8}"), host in "[a-z][a-z0-9-]{0,9}",
+    fn hosts_survive_display(user in proptest::option::of("[ -~\u{e9}\u{200e}]{1,8}"), host in "[a-z][a-z0-9-]{0,9}",
                              port in proptest::option::of(1u16..)) {
         let spec = HostSpec { user, host, port };
+        prop_assume!(spec.user.as_deref().is_none_or(|user| check_user(user).is_ok()));
+        let list: crate::inventory::HostList = spec.to_string().parse().unwrap();
+        prop_assert_eq!(list.expand().unwrap(), std::slice::from_ref(&spec));
+        prop_assert_eq!(list.single(), Some(&spec));
         prop_assert_eq!(spec.to_string().parse::<HostSpec>().unwrap(), spec);
     }
 }

@@ -91,6 +91,32 @@ fn groups_that_make_no_sense_are_errors_at_the_very_word() {
 }
 
 #[test]
+fn groups_nest_to_a_limit_whatever_their_names() {
+    // A chain of 20,000 would take more than the stack of a thread.
+    for (length, good) in [(64, true), (65, false), (20_000, false)] {
+        let down = |at: usize| format!("[groups.g{at:06}]\ngroups = ['g{:06}']\n", at + 1);
+        let up = |at: usize| format!("[groups.g{:06}]\ngroups = ['g{at:06}']\n", at + 1);
+        let chains: [String; 2] = [
+            (1..length).map(down).collect::<String>() + &format!("[groups.g{length:06}]\nhosts = ['h']\n"),
+            "[groups.g000001]\nhosts = ['h']\n".to_owned() + &(1..length).map(up).collect::<String>(),
+        ];
+        for chain in chains {
+            match parse(&format!("[hosts.h]\n{chain}")) {
+                Ok(config) => assert!(good && config.groups.values().all(|hosts| hosts == &["h"])),
+                Err(error) => {
+                    let error = error.to_string();
+                    assert!(!good && error.contains("nested more than 64 deep"), "{error}");
+                    assert!(
+                        ["c.toml:129: ", "c.toml:131: "].iter().any(|at| error.starts_with(at)),
+                        "{error}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn a_missing_file_is_empty_unless_it_was_named() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config.toml");

@@ -18,7 +18,14 @@ use crate::inventory::{Selection, chosen, did_you_mean, nearest_hosts};
 use crate::output::Event;
 use event::{Change, HostEvent};
 
-pub(super) fn run(context: &Context, plan: HostsPlan) -> Result<Exit, Failed> {
+pub(super) async fn run(context: &Context, plan: HostsPlan) -> Result<Exit, Failed> {
+    // Files may be pipes, and locks are waited for: signals and the deadline are looked at meanwhile.
+    let context = context.clone();
+    let done = tokio::task::spawn_blocking(move || carry_out(&context, plan)).await;
+    done.map_err(|error| Failed::new(Exit::Failure, format!("internal error: {error}")))?
+}
+
+fn carry_out(context: &Context, plan: HostsPlan) -> Result<Exit, Failed> {
     match plan {
         HostsPlan::List(selection) => list(context, &selection),
         HostsPlan::Show(name) => show::run(context, &name),

@@ -156,7 +156,7 @@ async fn perform(context: &Context, plan: Plan) -> Result<u8, Failed> {
         Plan::Join(plan) => setup::join(context, plan).await.map(Exit::code),
         Plan::Trust(plan) => setup::trust(context, plan).await.map(Exit::code),
         Plan::Key => setup::key(context).await.map(Exit::code),
-        Plan::Hosts(plan) => hosts::run(context, plan).map(Exit::code),
+        Plan::Hosts(plan) => hosts::run(context, plan).await.map(Exit::code),
         Plan::Check(CheckPlan::Sums { run, remote }) => receipt::sums(context, &run, remote).map(Exit::code),
         Plan::Check(CheckPlan::Receipt { run, sides }) => {
             receipt::check_alone(context, &run, sides).await.map(Exit::code)

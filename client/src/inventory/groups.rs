@@ -11,6 +11,8 @@ use crate::address::{self, HostSpec};
 
 /// The group that every host is in.
 pub(crate) const ALL: &str = "all";
+/// Most groups beneath each other, the outermost among them.
+const MAX_DEPTH: usize = 64;
 
 /// A group as it is written.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -55,7 +57,14 @@ pub(crate) fn resolve<'a>(
     for name in entries.keys() {
         add(name, &entries, &mut Vec::new(), &mut resolved)?;
     }
-    Ok(resolved)
+    Ok(resolved.into_iter().map(|(name, group)| (name, group.members)).collect())
+}
+
+/// A group whose hosts are known.
+struct Resolved {
+    members: Vec<String>,
+    /// How many groups are beneath each other here, at most.
+    depth: usize,
 }
 
 /// Checks the name of a group, which is written as that of a host is.
@@ -83,33 +92,45 @@ pub(crate) fn names(word: &str) -> Result<Vec<String>, String> {
     }
 }
 
-/// Resolves a group and those beneath it. `way` are the groups that led here.
+/// Resolves a group and those beneath it. `way` are the groups that led here, fewer than [`MAX_DEPTH`].
 fn add<'a>(
     name: &'a str,
     entries: &BTreeMap<&'a str, &'a GroupEntry>,
     way: &mut Vec<&'a str>,
-    resolved: &mut BTreeMap<String, Vec<String>>,
+    resolved: &mut BTreeMap<String, Resolved>,
 ) -> Result<(), Wrong> {
     let Some(entry) = entries.get(name).filter(|_| !resolved.contains_key(name)) else { return Ok(()) };
     way.push(name);
-    let mut members = Vec::new();
+    let (mut members, mut depth) = (Vec::new(), 1);
     for word in &entry.hosts {
         members.extend(names(word.as_ref()).map_err(|what| (word.span().start, what))?);
     }
     for word in &entry.groups {
         let inner = word.as_ref().as_str();
+        let wrong = |what| Err((word.span().start, what));
         if let Some(from) = way.iter().position(|group| *group == inner) {
             let mut circle: Vec<&str> = way.iter().skip(from).copied().collect();
             circle.push(inner);
-            let what = format!("the groups hold each other in a circle: {}", circle.join(" → "));
-            return Err((word.span().start, what));
+            return wrong(format!("the groups hold each other in a circle: {}", circle.join(" → ")));
+        }
+        // The way is looked at before it gets longer, so that no file can use up the stack.
+        let too_deep = || wrong(format!("the groups are nested more than {MAX_DEPTH} deep"));
+        if way.len() == MAX_DEPTH {
+            return too_deep();
         }
         add(inner, entries, way, resolved)?;
-        members.extend(resolved.get(inner).into_iter().flatten().cloned());
+        if let Some(inner) = resolved.get(inner) {
+            depth = depth.max(inner.depth + 1);
+            members.extend(inner.members.iter().cloned());
+        }
+        // Those beneath may have been resolved before this group was come to.
+        if depth > MAX_DEPTH {
+            return too_deep();
+        }
     }
     way.pop();
     let mut seen = HashSet::new();
     members.retain(|member| seen.insert(member.clone()));
-    resolved.insert(name.to_owned(), members);
+    resolved.insert(name.to_owned(), Resolved { members, depth });
     Ok(())
 }

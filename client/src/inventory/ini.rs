@@ -3,6 +3,8 @@
 //! A crate that reads INI files would interpret quotes and backslashes or could not tell lines, and the values here
 //! are passwords: they are taken as they stand, only blanks around them go.
 
+use std::collections::HashMap;
+
 use zeroize::Zeroizing;
 
 /// The sections of a file, and the lines that mean nothing.
@@ -18,6 +20,8 @@ pub(super) struct Section {
     /// Line number from 1.
     pub(super) line: usize,
     pub(super) entries: Vec<Entry>,
+    /// Where the entry of each key is.
+    places: HashMap<String, usize>,
 }
 
 /// `key = value` or `key: value`.
@@ -39,7 +43,7 @@ pub(super) struct Bad {
 
 impl Section {
     pub(super) fn get(&self, key: &str) -> Option<&Entry> {
-        self.entries.iter().find(|entry| entry.key == key)
+        self.places.get(key).and_then(|place| self.entries.get(*place))
     }
 }
 
@@ -77,7 +81,8 @@ impl Ini {
     fn line(&mut self, text: &str, line: usize) -> bool {
         let header = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
         if let Some((name, _)) = header.filter(|(name, _)| !name.is_empty()) {
-            self.sections.push(Section { name: name.to_owned(), line, entries: Vec::new() });
+            let (name, places) = (name.to_owned(), HashMap::new());
+            self.sections.push(Section { name, line, entries: Vec::new(), places });
             return false;
         }
         let what = match (text.split_once(['=', ':']), self.sections.last_mut()) {
@@ -91,6 +96,7 @@ impl Ini {
                     "its section has this key already, and the first one counts"
                 } else {
                     let value = Zeroizing::new(value.trim().to_owned());
+                    section.places.insert(key.clone(), section.entries.len());
                     section.entries.push(Entry { key, value, line });
                     return true;
                 }
@@ -146,6 +152,15 @@ mod tests {
         let ini = parse("stray = 1\n[a]\nno delimiter\n= x\nk = 1\nK = 2\n  of the second\n[]\n");
         assert_eq!(ini.bad.iter().map(|bad| bad.line).collect::<Vec<_>>(), [1, 3, 4, 6, 7, 8]);
         assert_eq!(entries(&ini), [(5, "k".to_owned(), "1".to_owned())]);
+    }
+
+    #[test]
+    fn a_section_of_many_keys_is_read_at_once() {
+        // Looking through all keys for each of them would take minutes.
+        let text: String = (0..300_000).map(|key| format!("k{key}=v\n")).collect();
+        let ini = parse(&format!("[a]\n{text}k7=again\n"));
+        assert_eq!((ini.bad.len(), ini.sections[0].entries.len()), (1, 300_000));
+        assert_eq!(ini.sections[0].get("k7").map(|entry| entry.line), Some(9));
     }
 
     #[test]

@@ -112,12 +112,17 @@ impl Part {
     fn len(&self) -> u64 {
         match self {
             Part::Text(_) => 1,
-            Part::Numbers(ranges) => ranges.iter().map(|range| range.last - range.first + 1).sum(),
+            // The ranges are as many as somebody types: their sum may be more than a number holds.
+            Part::Numbers(ranges) => ranges.iter().fold(0, |sum: u64, range| sum.saturating_add(range.len())),
         }
     }
 }
 
 impl Range {
+    fn len(self) -> u64 {
+        (self.last - self.first).saturating_add(1)
+    }
+
     fn numbers(self) -> impl Iterator<Item = String> {
         (self.first..=self.last).map(move |number| format!("{number:0width$}", width = self.width))
     }
@@ -215,6 +220,10 @@ mod tests {
         for text in ["n[0-10000]", "n[1-999999999999999999]", "a[1-101]b[1-100]"] {
             let error = text.parse::<HostPattern>().unwrap_err().to_string();
             assert!(error.contains("more than 10000 hosts"), "{text}: {error}");
+        }
+        let ranges = "0-999999999999999999,".repeat(18);
+        for text in [format!("a[{ranges}0-446744073709551615]"), format!("a[{ranges}0-446744073709551616]")] {
+            assert!(text.parse::<HostPattern>().unwrap_err().to_string().contains("more than 10000 hosts"));
         }
         let long = format!("{}[1-10]", "a".repeat(252));
         assert!(long.parse::<HostPattern>().unwrap_err().to_string().contains("253 bytes"));
