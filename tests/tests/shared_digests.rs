@@ -89,30 +89,33 @@ async fn a_tree_for_many_is_hashed_once() {
         for server in &servers {
             assert!(contents(&server.root().join("copy")) == contents(&source));
         }
-        let (all, large) = sizes(&source);
+        let (names, large) = sizes(&source);
         // One of the two names of a file.
-        let all = all - 1000;
+        let all = names - 1000;
         assert_eq!((shared.hashed(), shared.named()), (all, large), "{digest:?}");
         if digest == Algorithm::Md5 {
             let due = md5(&pattern(5 * (1 << 20) + 77));
             assert!(told[0].iter().any(|(_, path, name, _)| path == "large" && *name == Some(due.clone())));
         }
 
-        // What stands there is compared by shared digests, and so is what a dry run tells.
-        for dry_run in [true, false] {
+        // What stands there is equal by what each has hashed, and so is what a dry run tells.
+        let each = SERVERS as u64 * names;
+        for (dry_run, hashed) in [(true, all + each), (false, all + 2 * each)] {
             let told = put_everywhere(&servers, &source, &TreeOptions { dry_run, ..options.clone() }).await;
             assert!(told.iter().flatten().all(|(action, ..)| *action == Action::Equal), "{told:?}");
-            assert_eq!((shared.hashed(), shared.named()), (all, large), "{digest:?}, dry run: {dry_run}");
+            assert_eq!((shared.hashed(), shared.named()), (hashed, large), "{digest:?}, dry run: {dry_run}");
         }
 
-        // What changed is another file.
+        // What changed is another file: the small one is sent, and of the large one the beginning is kept.
+        let before = shared.hashed();
         fs::write(source.join("many/7"), "changed").unwrap();
         fs::write(source.join("large"), pattern(3 << 20)).unwrap();
+        let kept = sizes(&source).0 - 7;
         put_everywhere(&servers, &source, &options).await;
         for server in &servers {
             assert!(contents(&server.root().join("copy")) == contents(&source));
         }
-        assert_eq!(shared.hashed() - all, 7 + (3 << 20), "{digest:?}");
+        assert_eq!(shared.hashed() - before, 7 + SERVERS as u64 * kept, "{digest:?}");
     }
 }
 

@@ -43,7 +43,7 @@ pub(crate) use landing::Landing;
 pub(crate) use name::SourceNamer;
 pub(crate) use outlet::Outlet;
 pub(crate) use receive::{Arrived, damage};
-pub(crate) use shared::FileKey;
+pub(crate) use shared::{FileKey, Small};
 
 use crate::digest::{Algorithm, Hash, Lanes, Root, blocks_of, sha256};
 use crate::error::{Error, Result, Status};
@@ -232,16 +232,16 @@ pub(crate) fn proof_of(
     lanes: &Lanes,
     pulse: &mut Pulse,
 ) -> Result<Hash> {
-    proof_by(file, size, algorithm, pulse, |_, block, alone| algorithm.block(lanes, block, alone))
+    proof_by(file, size, algorithm, pulse, |block, alone| algorithm.block(lanes, block, alone))
 }
 
-/// As [`proof_of`]; `digest` gives the digest of a block: its number, its content, whether it is the whole file.
+/// As [`proof_of`]; `digest` gives the digest of a block: its content, whether it is the whole file.
 pub(crate) fn proof_by(
     file: &File,
     size: u64,
     algorithm: Algorithm,
     pulse: &mut Pulse,
-    mut digest: impl FnMut(u64, &[u8], bool) -> Hash,
+    mut digest: impl FnMut(&[u8], bool) -> Hash,
 ) -> Result<Hash> {
     let blocks = blocks_of(size);
     let mut proof = Root::new(algorithm);
@@ -253,7 +253,7 @@ pub(crate) fn proof_by(
             ErrorKind::UnexpectedEof => Error::local(Status::Changed, "the file shrank while it was read"),
             _ => Error::io("read the file", &error),
         })?;
-        proof.add(&digest(number, room, blocks == 1));
+        proof.add(&digest(room, blocks == 1));
         pulse.beat(start + room.len() as u64)?;
     }
     // A file without blocks is proven by the digest of nothing.

@@ -132,7 +132,7 @@ impl SourceNamer {
     pub(crate) fn finish(self, out: &Outlet, source: Option<(&File, u64)>, proof: &Hash) -> Result<Hash> {
         match self {
             Self::Own(namer) => namer.finish(),
-            Self::Shared(name) => match (name.finish(|| out.still_wanted())?, source) {
+            Self::Shared(name) => match (name.finish(proof, || out.still_wanted())?, source) {
                 (Some(name), _) => Ok(name),
                 (None, Some((file, size))) => name_alone(out, file, size, proof),
                 (None, None) => Err(changed()),
@@ -141,15 +141,15 @@ impl SourceNamer {
     }
 }
 
-/// Where the shared digest cannot be had, as of a file that grew meanwhile: reads once more what was sent, and
-/// makes sure that it is that.
+/// Where the shared digest cannot be had, or is of other content: reads once more what was sent, and makes sure that it
+/// is that.
 fn name_alone(out: &Outlet, file: &File, size: u64, proof: &Hash) -> Result<Hash> {
     let blocks = blocks_of(size);
     let (mut root, mut whole) = (Root::new(out.algorithm), Whole::new(out.algorithm));
     for number in 0..blocks {
         out.still_wanted()?;
         let block = out.read_block(file, number, size)?;
-        root.add(&out.digest(&block, blocks == 1));
+        root.add(&out.digest(block.content(), blocks == 1));
         whole.update(block.content());
     }
     if root.finish() == *proof { Ok(whole.finish()) } else { Err(changed()) }

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use bytes::{Bytes, BytesMut};
 use tokio::runtime::Handle;
 
-use super::{FileKey, Meter, SharedDigests, Throttle, changed, interrupted};
+use super::{FileKey, Meter, SharedDigests, Small, Throttle, changed, interrupted};
 use crate::digest::{Algorithm, Hash, Lanes};
 use crate::error::{Error, Result, Status};
 use crate::fs::Meta;
@@ -74,27 +74,29 @@ impl Outlet {
     }
 
     /// Digest of a block; `alone` where it is the whole file.
-    pub(crate) fn digest(&self, block: &Block, alone: bool) -> Hash {
+    pub(crate) fn digest(&self, content: &[u8], alone: bool) -> Hash {
         self.tx.activity().moved();
-        self.hash(block.content(), alone)
+        self.hash(content, alone)
     }
 
-    /// Under which digests of this open file are shared with other senders; to be asked before it is read.
+    /// Under which digests of this open file are shared with other senders; `meta` was read before any content.
     pub(crate) fn key(&self, meta: &Meta) -> Option<FileKey> {
-        self.shared.as_ref()?.key(meta, self.algorithm)
+        self.shared.is_some().then(|| FileKey::new(meta, self.algorithm))
     }
 
-    /// As [`Outlet::digest`] for block `number` of a file, hashed only where nobody else has done it.
+    /// As [`Outlet::digest`] for block `number` of a file, of which the receiver `had` this digest: hashed only where
+    /// nobody else has done it, and always where it is equal, so that the block may be kept.
     pub(crate) fn shared_digest(
         &self,
         file: Option<&FileKey>,
         number: u64,
+        had: Option<&[u8]>,
         content: &[u8],
         alone: bool,
     ) -> Hash {
         self.tx.activity().moved();
         match (&self.shared, file) {
-            (Some(shared), Some(file)) => shared.block(file, number, || self.hash(content, alone)),
+            (Some(shared), Some(file)) => shared.block(file, number, had, || self.hash(content, alone)),
             _ => self.hash(content, alone),
         }
     }
@@ -108,7 +110,7 @@ impl Outlet {
         block: &Block,
         alone: bool,
     ) -> Result<Hash> {
-        let digest = self.digest(block, alone);
+        let digest = self.digest(block.content(), alone);
         if self.agrees(file, number, &digest) { Ok(digest) } else { Err(changed()) }
     }
 
@@ -121,12 +123,12 @@ impl Outlet {
     }
 
     /// Digests of whole small files, hashed side by side, of those with a key only where nobody else has done it.
-    pub(crate) fn pieces(&self, pieces: &[(Option<FileKey>, &[u8])]) -> Vec<Hash> {
+    pub(crate) fn pieces(&self, pieces: &[Small<'_>]) -> Vec<Hash> {
         self.tx.activity().moved();
         match &self.shared {
             Some(shared) => shared.pieces(self.algorithm, &self.lanes, pieces),
             None => {
-                let pieces: Vec<&[u8]> = pieces.iter().map(|(_, piece)| *piece).collect();
+                let pieces: Vec<&[u8]> = pieces.iter().map(|piece| piece.content).collect();
                 self.algorithm.pieces(&self.lanes, &pieces)
             }
         }

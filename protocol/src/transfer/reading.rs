@@ -86,9 +86,10 @@ impl Half {
         for number in 0..blocks {
             self.serve_again(file, meta.size)?;
             let block = self.out.read_block(file, number, meta.size)?;
-            let digest = self.out.shared_digest(self.key.as_ref(), number, block.content(), blocks == 1);
+            let (key, had) = (self.key.as_ref(), had.next());
+            let digest = self.out.shared_digest(key, number, had, block.content(), blocks == 1);
             self.root.add(&digest);
-            if had.next() == Some(digest.as_bytes()) {
+            if had == Some(digest.as_bytes()) {
                 if kept.count == 0 {
                     kept.first = number;
                 }
@@ -126,7 +127,7 @@ impl Half {
                 break;
             }
             let last = ahead.is_none();
-            let digest = self.out.digest(&block, number == 0 && last);
+            let digest = self.out.digest(block.content(), number == 0 && last);
             self.root.add(&digest);
             self.emit(number, digest, last, block)?;
             size += len as u64;
@@ -257,7 +258,7 @@ impl Half {
             let mut again = Root::new(self.out.algorithm);
             for number in 0..blocks {
                 let block = self.out.read_block(file, number, meta.size)?;
-                again.add(&self.out.digest(&block, blocks == 1));
+                again.add(&self.out.digest(block.content(), blocks == 1));
             }
             if again.finish() == self.root.clone().finish() {
                 return Ok(true);

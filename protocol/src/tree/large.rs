@@ -79,9 +79,10 @@ impl TreeSource {
             }
             let block = self.out.read_block(file, at, size)?;
             let len = block.content().len() as u64;
-            let digest = self.out.shared_digest(key.as_ref(), at, block.content(), false);
+            let had = had.next();
+            let digest = self.out.shared_digest(key.as_ref(), at, had, block.content(), false);
             proof.add(&digest);
-            let content = if had.next() == Some(digest.as_bytes()) {
+            let content = if had == Some(digest.as_bytes()) {
                 if run.count == 0 {
                     run.first = at;
                 }

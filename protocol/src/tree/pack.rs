@@ -10,7 +10,7 @@ use super::source::TreeSource;
 use crate::digest::Hash;
 use crate::error::{Error, Result, Status};
 use crate::fs::Meta;
-use crate::transfer::FileKey;
+use crate::transfer::{FileKey, Small};
 use crate::wire::buffer::Block;
 use crate::wire::message::{Keep, Piece};
 use crate::wire::{BLOCK_LEN, Message};
@@ -96,9 +96,9 @@ impl TreeSource {
         self.pack.filled = 0;
         let content = block.content();
         let pieces = files.iter().map(|held| {
-            let piece = content.get(held.at..held.at + held.sent.file.size as usize).unwrap_or_default();
+            let content = content.get(held.at..held.at + held.sent.file.size as usize).unwrap_or_default();
             // What is sent again is always hashed anew.
-            (held.key.filter(|_| !held.repeated), piece)
+            Small { file: held.key.filter(|_| !held.repeated), content, had: held.had }
         });
         let digests = self.out.pieces(&pieces.collect::<Vec<_>>());
 

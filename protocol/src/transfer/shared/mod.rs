@@ -5,19 +5,24 @@
 //! never for another host. The plain digest of a whole file is computed by one thread a file (`name`).
 //!
 //! # Why a shared digest cannot make a wrong file
-//! A receiver hashes what arrives and compares it with the digest that came with it. Where the shared digest does not
-//! belong to the bytes, the receiver asks for the block again; what is sent again is always hashed anew, and a digest
-//! that differs then says that the file changed ([`SharedDigests::agrees`]). The one thing that is taken on the word of
-//! a shared digest is that a block which the receiver has is the same (KEEP). So a digest is shared only where the
-//! file's times say which content it is of: a file is hashed only once its last change is so long ago that another one
-//! would have another time ([`FileKey`]). Each sender looks at the file's times once more when it has read it all.
+//! A file's times do not tell all of its contents apart: stores through a mapping of it (mmap(2)) change them late or
+//! not at all, and so may two writes within one step of the kernel's clock. So nothing rests on a shared digest alone:
+//! - What is sent, the receiver hashes and compares. Where the shared digest does not belong to the bytes, it asks for
+//!   the block again; what is sent again is always hashed anew, and a digest that differs then says that the file
+//!   changed ([`SharedDigests::agrees`]).
+//! - What the receiver has is kept (KEEP) only by a digest of the bytes that this sender has just read: where the shared
+//!   one is equal to the receiver's, they are hashed all the same. So is what a dry run tells.
+//! - A plain digest is taken only for the proof that came out of the same reading ([`name`]).
+//!
+//! Times, which are part of [`FileKey`], only make it rare that a digest does not belong. What is found not to is
+//! forgotten with all of its file, so that the next attempt hashes anew.
 
 mod name;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use quick_cache::sync::{Cache, DefaultLifecycle, GuardResult};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, UnitWeighter};
@@ -26,7 +31,7 @@ pub(crate) use name::SharedName;
 
 use self::name::Naming;
 use crate::digest::{Algorithm, Hash, Lanes};
-use crate::fs::{Meta, Mtime};
+use crate::fs::Meta;
 
 /// Most digests that are kept: those of 28 GiB in large files, or of as many small files. What was not used for long
 /// goes first, and is hashed again where somebody still needs it. Less than half of what [`SharedDigests::MAX_MEMORY`]
@@ -37,11 +42,6 @@ const SHARDS: usize = 16;
 /// Share of the room for what more than one sender has needed. The rest is for how far the fastest is ahead of the
 /// others.
 const NEEDED_AGAIN: f64 = 0.5;
-
-/// Longest step of a file's clock: the kernel takes the time of a change from its timer, at 100 Hz or more.
-const TICK: Duration = Duration::from_millis(20);
-/// The same where a file system stores no fractions of seconds.
-const COARSE_TICK: Duration = Duration::from_secs(2);
 
 /// Digests of source files, shared by all senders that hold a clone of one `Arc` of it.
 ///
@@ -55,8 +55,7 @@ pub struct SharedDigests {
     named: AtomicU64,
 }
 
-/// One content of one file: its identity with its times, and what is computed of it. After a change the file has
-/// another key.
+/// One content of one file, as far as it can be told: its identity with its times, and what is computed of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct FileKey {
     dev: u64,
@@ -69,7 +68,7 @@ pub(crate) struct FileKey {
     algorithm: Algorithm,
 }
 
-/// One block of a file, or ([`NAME`]) the whole.
+/// One block of a file, or the whole ([`NAME`], [`PROOF`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Part {
     file: FileKey,
@@ -78,6 +77,8 @@ struct Part {
 
 /// Where the plain digest of the whole file is kept. No file has so many blocks.
 const NAME: u64 = u64::MAX;
+/// Where the proof is kept that came out of the same reading as [`NAME`].
+const PROOF: u64 = u64::MAX - 1;
 
 impl Default for SharedDigests {
     fn default() -> Self {
@@ -123,16 +124,22 @@ impl SharedDigests {
         self.digests.memory_used().total()
     }
 
-    /// The key under which digests of this open file may be shared; what is hashed must be read after this call, which
-    /// may sleep for 20 ms. `None` where the file's times do not tell its contents apart.
-    pub(crate) fn key(&self, meta: &Meta, algorithm: Algorithm) -> Option<FileKey> {
-        has_settled(meta.ctime).then(|| FileKey::new(meta, algorithm))
-    }
-
-    /// Digest of block `number`: shared, or else what `hash` computes, which is shared from then on. Where `hash`
-    /// panics the next one who waits for the block hashes it.
-    pub(crate) fn block(&self, file: &FileKey, number: u64, hash: impl FnOnce() -> Hash) -> Hash {
+    /// Digest of block `number`: shared, or else what `hash` computes, which is shared from then on. It is never equal
+    /// to `had`, what the receiver has of the block, without `hash` saying so. Where `hash` panics the next one who
+    /// waits for the block hashes it.
+    pub(crate) fn block(
+        &self,
+        file: &FileKey,
+        number: u64,
+        had: Option<&[u8]>,
+        hash: impl FnOnce() -> Hash,
+    ) -> Hash {
         match self.digests.get_value_or_guard(&Part { file: *file, number }, None) {
+            GuardResult::Value(digest) if had == Some(digest.as_bytes()) => {
+                let own = hash();
+                self.agrees(file, number, &own);
+                own
+            }
             GuardResult::Value(digest) => digest,
             GuardResult::Guard(claim) => {
                 let digest = hash();
@@ -144,17 +151,14 @@ impl SharedDigests {
         }
     }
 
-    /// Digests of whole small files, each with its key where it has one: shared, or else hashed side by side.
-    pub(crate) fn pieces(
-        &self,
-        algorithm: Algorithm,
-        lanes: &Lanes,
-        pieces: &[(Option<FileKey>, &[u8])],
-    ) -> Vec<Hash> {
+    /// Digests of whole small files: shared, or else hashed side by side. As with [`SharedDigests::block`] none is equal
+    /// to what the receiver has without being of the bytes.
+    pub(crate) fn pieces(&self, algorithm: Algorithm, lanes: &Lanes, pieces: &[Small<'_>]) -> Vec<Hash> {
         let mut digests = vec![None; pieces.len()];
         let (mut ours, mut claims) = (Vec::new(), Vec::new());
-        for ((file, data), digest) in pieces.iter().zip(&mut digests) {
-            let claim = match file.map(|file| self.try_claim(file)) {
+        for (piece, digest) in pieces.iter().zip(&mut digests) {
+            let claim = match piece.file.map(|file| self.try_claim(file)) {
+                Some(GuardResult::Value(shared)) if piece.had == Some(shared) => None,
                 Some(GuardResult::Value(shared)) => {
                     *digest = Some(shared);
                     continue;
@@ -164,24 +168,29 @@ impl SharedDigests {
                 Some(GuardResult::Guard(claim)) => Some(claim),
                 None => None,
             };
-            ours.push(*data);
-            claims.push((claim, digest));
+            ours.push(piece.content);
+            claims.push((claim, piece.file, digest));
         }
         self.count(ours.iter().map(|data| data.len()).sum());
-        for (hash, (claim, digest)) in algorithm.pieces(lanes, &ours).into_iter().zip(claims) {
+        for (hash, (claim, file, digest)) in algorithm.pieces(lanes, &ours).into_iter().zip(claims) {
             *digest = Some(hash);
-            if let Some(claim) = claim {
-                let _ = claim.insert(hash);
+            match (claim, file) {
+                (Some(claim), _) => drop(claim.insert(hash)),
+                (None, Some(file)) => drop(self.agrees(&file, 0, &hash)),
+                (None, None) => {}
             }
         }
         let hash = |data: &[u8]| {
             self.count(data.len());
             algorithm.block(lanes, data, true)
         };
-        let rest = pieces.iter().zip(digests).map(|((file, data), digest)| match (digest, file) {
+        let rest = pieces.iter().zip(digests).map(|(piece, digest)| match (digest, &piece.file) {
             (Some(digest), _) => digest,
-            (None, Some(file)) => self.block(file, 0, || hash(data)),
-            (None, None) => hash(data),
+            (None, Some(file)) => {
+                let had = piece.had.as_ref().map(Hash::as_bytes);
+                self.block(file, 0, had, || hash(piece.content))
+            }
+            (None, None) => hash(piece.content),
         });
         rest.collect()
     }
@@ -211,11 +220,21 @@ impl SharedDigests {
     }
 }
 
+/// A file of at most one block.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Small<'a> {
+    /// Where its digest is shared.
+    pub(crate) file: Option<FileKey>,
+    pub(crate) content: &'a [u8],
+    /// Digest of what the receiver has.
+    pub(crate) had: Option<Hash>,
+}
+
 type Claimed<'a> =
     GuardResult<'a, Part, Hash, UnitWeighter, DefaultHashBuilder, DefaultLifecycle<Part, Hash>>;
 
 impl FileKey {
-    /// Only to look up what was shared: says nothing of whether digests may be shared.
+    /// Of an open file; what is hashed must be read after `meta` was.
     pub(crate) fn new(meta: &Meta, algorithm: Algorithm) -> Self {
         let Meta { dev, ino, size, mtime, ctime, .. } = *meta;
         Self {
@@ -227,27 +246,6 @@ impl FileKey {
             mtime_nanos: mtime.nanos,
             ctime_nanos: ctime.nanos,
             algorithm,
-        }
-    }
-
-    pub(super) fn size(&self) -> u64 {
-        self.size
-    }
-}
-
-/// Whether a change of the file from now on gives it another time than `ctime`, which no program can set. Waits for
-/// it where that takes a moment: otherwise a file that is made and then sent to many would be hashed by each.
-fn has_settled(ctime: Mtime) -> bool {
-    let Ok(secs) = u64::try_from(ctime.secs) else { return true };
-    let Some(changed) = UNIX_EPOCH.checked_add(Duration::new(secs, ctime.nanos)) else { return false };
-    let tick = if ctime.nanos == 0 { COARSE_TICK } else { TICK };
-    loop {
-        // Of a change in the future, by the clock of another machine, nothing is known.
-        let Ok(age) = SystemTime::now().duration_since(changed) else { return false };
-        match tick.checked_sub(age) {
-            None | Some(Duration::ZERO) => return true,
-            Some(rest) if rest > TICK => return false,
-            Some(rest) => std::thread::sleep(rest),
         }
     }
 }

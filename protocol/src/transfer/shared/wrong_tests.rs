@@ -3,13 +3,15 @@
 use std::fs;
 use std::path::Path;
 
+use super::name::Named;
 use super::*;
 use crate::auth::Rights;
+use crate::digest::Whole;
 use crate::error::{Result, Status};
 use crate::fs::{CommitOptions, Filter, Links, ModeRule, Root, Staged};
 use crate::path::RemotePath;
 use crate::transfer::{FileInfo, ReceiveJob, SendJob, Sent, Sink, Source, receive, send};
-use crate::tree::{Item, Place, ReceiveTree, SendTree, TreeMeter, Unheard, receive_tree, send_tree};
+use crate::tree::{Action, Item, Place, ReceiveTree, SendTree, TreeMeter, Unheard, receive_tree, send_tree};
 use crate::wire::message::{End, FileResult};
 use crate::wire::{BLOCK_LEN, Connection, Message};
 use tokio::io::DuplexStream;
@@ -24,23 +26,54 @@ fn pair() -> (Connection<DuplexStream>, Connection<DuplexStream>) {
     (a, b)
 }
 
-/// Shares another digest for block `number` than it has.
-fn poison(store: &SharedDigests, path: &Path, number: u64) {
-    let key = store.key(&Meta::of(&fs::File::open(path).unwrap()).unwrap(), Algorithm::Md5).unwrap();
-    store.block(&key, number, || Lanes::default().plain(b"something else"));
+fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i % 251) as u8).collect()
 }
 
-async fn send_one(source: &Path, to: &Path, shared: &Arc<SharedDigests>) -> Result<Sent> {
+fn key(path: &Path, algorithm: Algorithm) -> FileKey {
+    FileKey::new(&Meta::of(&fs::File::open(path).unwrap()).unwrap(), algorithm)
+}
+
+/// Shares another digest for block `number` than it has.
+fn poison(store: &SharedDigests, path: &Path, number: u64) {
+    store.block(&key(path, Algorithm::Md5), number, None, || Lanes::default().plain(b"something else"));
+}
+
+/// Shares the digests of all blocks of `old`, and its name, for a file that has other content by now.
+fn outdate(store: &SharedDigests, path: &Path, old: &[u8], algorithm: Algorithm) {
+    let key = key(path, algorithm);
+    let mut proof = crate::digest::Root::new(algorithm);
+    for (number, block) in (0..).zip(old.chunks(BLOCK_LEN)) {
+        let digest = algorithm.block(&Lanes::default(), block, old.len() <= BLOCK_LEN);
+        store.block(&key, number, None, || digest);
+        proof.add(&digest);
+    }
+    store.keep_named(&key, Named { name: name_of(old, algorithm), proof: proof.finish() });
+}
+
+fn name_of(data: &[u8], algorithm: Algorithm) -> Hash {
+    let mut name = Whole::new(algorithm);
+    name.update(data);
+    name.finish()
+}
+
+async fn send_one(
+    source: &Path,
+    to: &Path,
+    shared: &Arc<SharedDigests>,
+    algorithm: Algorithm,
+) -> Result<Sent> {
     let (mut a, mut b) = pair();
     let dir = Root::open(to).unwrap().dir(&RemotePath::root(), Links::Refuse).unwrap();
     let receiver = tokio::spawn(async move {
         let Message::File(file) = b.rx.next_in(OP).await.unwrap() else { panic!("FILE was due") };
         let commit = CommitOptions { len: 0, replace: true, mtime: None, mode: ModeRule::Default(0o644) };
         let staged = Staged::temp(&dir).unwrap();
+        let standing = dir.open_file(b"copy").ok().map(|(file, _)| file);
         let job = ReceiveJob {
             info: FileInfo::from_wire(&file).unwrap(),
-            sink: Sink::File { staged, name: b"copy".to_vec(), commit, standing: None },
-            algorithm: Algorithm::Md5,
+            sink: Sink::File { staged, name: b"copy".to_vec(), commit, standing },
+            algorithm,
             whole: true,
             known: None,
             meter: Arc::default(),
@@ -54,7 +87,7 @@ async fn send_one(source: &Path, to: &Path, shared: &Arc<SharedDigests>) -> Resu
     let meta = Meta::of(&file).unwrap();
     let job = SendJob {
         source: Source::File { file, meta },
-        algorithm: Algorithm::Md5,
+        algorithm,
         whole: true,
         known: None,
         meter: Arc::default(),
@@ -72,21 +105,21 @@ async fn a_wrong_digest_is_found_out_and_the_second_attempt_succeeds() {
     for (len, number) in [(9, 0), (BLOCK_LEN + 1, 0), (BLOCK_LEN + 1, 1), (7 * BLOCK_LEN, 3)] {
         let dir = tempfile::tempdir().unwrap();
         let (source, to) = (dir.path().join("source"), dir.path().join("to"));
-        let data: Vec<u8> = (0..len).map(|i| (i % 251) as u8).collect();
+        let data = pattern(len);
         fs::write(&source, &data).unwrap();
         fs::create_dir(&to).unwrap();
         let shared = Arc::new(SharedDigests::default());
         poison(&shared, &source, number);
-        let error = send_one(&source, &to, &shared).await.unwrap_err();
+        let error = send_one(&source, &to, &shared, Algorithm::Md5).await.unwrap_err();
         assert_eq!(error.status(), Status::Changed, "{len} {number}");
         assert_eq!(fs::read_dir(&to).unwrap().count(), 0, "{len} {number}");
-        let sent = send_one(&source, &to, &shared).await.unwrap();
+        let sent = send_one(&source, &to, &shared, Algorithm::Md5).await.unwrap();
         assert_eq!(sent.whole, Some(Lanes::default().plain(&data)));
         assert!(fs::read(to.join("copy")).unwrap() == data);
     }
 }
 
-async fn send_all(source: &Path, to: &Path, shared: &Arc<SharedDigests>) -> Vec<Item> {
+async fn send_all(source: &Path, to: &Path, shared: &Arc<SharedDigests>, dry_run: bool) -> Vec<Item> {
     let (mut a, mut b) = pair();
     let root = Root::open(to).unwrap();
     let receiver = tokio::spawn(async move {
@@ -102,7 +135,7 @@ async fn send_all(source: &Path, to: &Path, shared: &Arc<SharedDigests>) -> Vec<
             resume: false,
             quick: false,
             delete: None,
-            dry_run: false,
+            dry_run,
             filter: Filter::default(),
             rate: None,
             report: true,
@@ -122,7 +155,7 @@ async fn send_all(source: &Path, to: &Path, shared: &Arc<SharedDigests>) -> Vec<
         algorithm: Algorithm::Md5,
         whole: true,
         hashes: false,
-        dry_run: false,
+        dry_run,
         rate: None,
         meter: Arc::new(TreeMeter::default()),
         unheard: Unheard::default(),
@@ -142,14 +175,14 @@ async fn a_wrong_digest_in_a_tree_makes_no_wrong_file() {
     let (source, to) = (dir.path().join("source"), dir.path().join("to"));
     fs::create_dir(&source).unwrap();
     fs::create_dir(&to).unwrap();
-    let large: Vec<u8> = (0..3 * BLOCK_LEN + 1).map(|i| (i % 251) as u8).collect();
+    let large = pattern(3 * BLOCK_LEN + 1);
     for (name, data) in [("a", &b"small"[..]), ("b", b"other"), ("large", &large)] {
         fs::write(source.join(name), data).unwrap();
     }
     let shared = Arc::new(SharedDigests::default());
     poison(&shared, &source.join("b"), 0);
     poison(&shared, &source.join("large"), 2);
-    let items = send_all(&source, &to, &shared).await;
+    let items = send_all(&source, &to, &shared, false).await;
     let failed: Vec<_> = items
         .iter()
         .filter_map(|item| Some((item.path.to_string(), item.failure.as_ref()?.status)))
@@ -159,7 +192,79 @@ async fn a_wrong_digest_in_a_tree_makes_no_wrong_file() {
     let b = items.iter().find(|item| item.path.to_string() == "b").unwrap();
     assert_eq!(b.whole, Some(Lanes::default().plain(b"other")));
     assert!(!to.join("large").exists());
-    let items = send_all(&source, &to, &shared).await;
+    let items = send_all(&source, &to, &shared, false).await;
     assert!(items.iter().all(|item| item.failure.is_none()), "{items:?}");
+    assert!(fs::read(to.join("large")).unwrap() == large);
+}
+
+#[tokio::test]
+async fn the_name_is_that_of_the_bytes_that_were_delivered() {
+    for algorithm in [Algorithm::Md5, Algorithm::Sha256] {
+        let dir = tempfile::tempdir().unwrap();
+        let (source, to) = (dir.path().join("source"), dir.path().join("to"));
+        let data = pattern(3 * BLOCK_LEN + 1);
+        fs::write(&source, &data).unwrap();
+        fs::create_dir(&to).unwrap();
+        let shared = Arc::new(SharedDigests::default());
+        let [name, proof] = [b"name", b"root"].map(|of| crate::digest::sha256(of));
+        shared.keep_named(&key(&source, algorithm), Named { name, proof });
+        for _ in 0..2 {
+            let sent = send_one(&source, &to, &shared, algorithm).await.unwrap();
+            assert_eq!(sent.whole, Some(name_of(&data, algorithm)));
+            assert!(fs::read(to.join("copy")).unwrap() == data);
+        }
+        assert_eq!(shared.named(), data.len() as u64, "the second one shares it again");
+    }
+}
+
+#[tokio::test]
+async fn no_block_is_kept_by_a_digest_of_what_the_source_was() {
+    for algorithm in [Algorithm::Md5, Algorithm::Md5Tree, Algorithm::Sha256] {
+        let dir = tempfile::tempdir().unwrap();
+        let (source, to) = (dir.path().join("source"), dir.path().join("to"));
+        let old = pattern(4 * BLOCK_LEN + 1);
+        let mut data = old.clone();
+        data[2 * BLOCK_LEN + 5] ^= 1;
+        fs::write(&source, &data).unwrap();
+        fs::create_dir(&to).unwrap();
+        fs::write(to.join("copy"), &old).unwrap();
+        let shared = Arc::new(SharedDigests::default());
+        outdate(&shared, &source, &old, algorithm);
+        let sent = send_one(&source, &to, &shared, algorithm).await.unwrap();
+        assert!(fs::read(to.join("copy")).unwrap() == data, "{algorithm:?}");
+        assert_eq!(sent.whole, Some(name_of(&data, algorithm)));
+    }
+}
+
+#[tokio::test]
+async fn no_file_of_a_tree_is_kept_by_a_digest_of_what_the_source_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let (source, to) = (dir.path().join("source"), dir.path().join("to"));
+    let old = pattern(3 * BLOCK_LEN + 1);
+    let mut large = old.clone();
+    large[BLOCK_LEN + 5] ^= 1;
+    let shared = Arc::new(SharedDigests::default());
+    for (name, data, old) in
+        [("a", &b"same"[..], &b"same"[..]), ("b", b"new", b"old"), ("large", &large, &old)]
+    {
+        for (dir, content) in [(&source, data), (&to, old)] {
+            fs::create_dir_all(dir).unwrap();
+            fs::write(dir.join(name), content).unwrap();
+        }
+        outdate(&shared, &source.join(name), old, Algorithm::Md5);
+    }
+    for dry_run in [true, false] {
+        let items = send_all(&source, &to, &shared, dry_run).await;
+        assert!(items.iter().all(|item| item.failure.is_none()), "{items:?}");
+        let told: Vec<_> = items.iter().map(|item| (item.path.to_string(), item.action)).collect();
+        for (name, action) in [("a", Action::Equal), ("b", Action::Replaced), ("large", Action::Replaced)] {
+            assert!(told.contains(&(name.to_string(), action)), "dry run: {dry_run}: {told:?}");
+        }
+        if !dry_run {
+            let item = items.iter().find(|item| item.path.to_string() == "large").unwrap();
+            assert_eq!(item.whole, Some(name_of(&large, Algorithm::Md5)));
+        }
+    }
+    assert_eq!(fs::read(to.join("b")).unwrap(), b"new");
     assert!(fs::read(to.join("large")).unwrap() == large);
 }
