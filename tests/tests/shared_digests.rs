@@ -98,7 +98,7 @@ async fn a_tree_for_many_is_hashed_once() {
             assert!(told[0].iter().any(|(_, path, name, _)| path == "large" && *name == Some(due.clone())));
         }
 
-        // What stands there is equal by what each has hashed, and so is what a dry run tells.
+        // What stands there is equal by what each sender has hashed, and so is what a dry run tells.
         let each = SERVERS as u64 * names;
         for (dry_run, hashed) in [(true, all + each), (false, all + 2 * each)] {
             let told = put_everywhere(&servers, &source, &TreeOptions { dry_run, ..options.clone() }).await;

@@ -2,7 +2,7 @@
 //! waits for the network of another.
 //!
 //! The thread's reading is another one than the senders'. So it computes the proof of what it reads besides, and a
-//! sender takes the name only where that is its own proof, which its receiver has confirmed.
+//! sender takes the name only where that is its own proof, which its receiver compares.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
