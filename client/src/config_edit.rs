@@ -59,8 +59,10 @@ impl Editor {
             Err(error) => return Err(io(error)),
         };
         let config = Config::parse(path, &before)?;
-        let document =
-            before.parse().map_err(|error: toml_edit::TomlError| ConfigError::Invalid(error.to_string()))?;
+        let document = Form::of(&before)
+            .plain(&before)
+            .parse()
+            .map_err(|error: toml_edit::TomlError| ConfigError::Invalid(error.to_string()))?;
         Ok(Self { path: path.to_owned(), mode, before, config, document, _lock: lock })
     }
 
@@ -171,7 +173,7 @@ impl Editor {
 
     /// Replaces the file, if anything changed. What could not be read again is not written.
     pub fn save(self) -> Result<(), ConfigError> {
-        let text = self.document.to_string();
+        let text = Form::of(&self.before).restored(self.document.to_string());
         Config::parse(&self.path, &text)?;
         if text == self.before {
             return Ok(());
@@ -194,6 +196,34 @@ impl Editor {
                 entries.entry(name).or_insert_with(|| Item::Table(Table::new())).as_table_like_mut()
             })
             .ok_or(ConfigError::Invalid(shown))
+    }
+}
+
+/// What an edited document does not keep of its text.
+struct Form {
+    /// A byte order mark comes first.
+    marked: bool,
+    /// All lines end in CR LF.
+    crlf: bool,
+}
+
+/// The byte order mark.
+const MARK: char = '\u{feff}';
+
+impl Form {
+    fn of(text: &str) -> Self {
+        let (lines, crlf) = (text.matches('\n').count(), text.matches("\r\n").count());
+        Self { marked: text.starts_with(MARK), crlf: lines > 0 && lines == crlf }
+    }
+
+    fn plain(&self, text: &str) -> String {
+        let text = text.strip_prefix(MARK).unwrap_or(text);
+        if self.crlf { text.replace("\r\n", "\n") } else { text.to_owned() }
+    }
+
+    fn restored(&self, text: String) -> String {
+        let text = if self.crlf { text.replace('\n', "\r\n") } else { text };
+        if self.marked { format!("{MARK}{text}") } else { text }
     }
 }
 
@@ -230,7 +260,7 @@ fn remove_words(words: &mut Array, names: &BTreeSet<String>) -> Vec<String> {
             }
         }
         if left.is_empty() {
-            words.remove(at);
+            comments::remove(words, at);
         }
     }
     found
@@ -349,6 +379,28 @@ mod tests {
         }
         for gone in ["# old", "# in it", "# data"] {
             assert!(!text.contains(gone), "{gone}: {text}");
+        }
+    }
+
+    #[test]
+    fn line_ends_and_the_byte_order_mark_stay() {
+        let text = "\u{feff}# mine\r\n[hosts.a]\r\nport = 1 # one\r\n";
+        let text = edited(text, |editor| editor.set_host("b", &entry("x")).unwrap());
+        assert!(text.starts_with("\u{feff}# mine\r\n[hosts.a]\r\nport = 1 # one\r\n"), "{text:?}");
+        assert!(text.contains("[hosts.b]\r\n"), "{text:?}");
+        assert_eq!(text.matches('\n').count(), text.matches("\r\n").count());
+    }
+
+    #[test]
+    fn hosts_that_stay_in_a_group_keep_their_comments() {
+        let before = "[hosts]\na = {}\nb = {}\nc = {}\n[groups.g]\nhosts = [ # all\n  'a', # A\n  # above\n  'b', # B\n  'c', # C\n]\n";
+        for (gone, left) in [
+            ("a", "[ # all\n  # above\n  'b', # B\n  'c', # C\n]"),
+            ("b", "[ # all\n  'a', # A\n  'c', # C\n]"),
+            ("c", "[ # all\n  'a', # A\n  # above\n  'b', # B\n]"),
+        ] {
+            let text = edited(before, |editor| drop(editor.remove_hosts(&set(&[gone]))));
+            assert!(text.contains(left), "{gone}: {text}");
         }
     }
 

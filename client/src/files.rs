@@ -11,9 +11,11 @@ use rustix::fs::{FlockOperation, flock};
 #[derive(Debug)]
 pub(crate) struct Lock(#[expect(dead_code, reason = "dropping the descriptor releases the lock")] File);
 
-/// Makes the directory of `path`, mode 0700, where it is missing, and waits for the right to change it.
+/// Makes the directory of `path`, mode 0700, where it is missing, and waits for the right to change it. Of a symbolic
+/// link that is the directory of its target, so that a file has one lock under all its names.
 pub(crate) fn lock_directory_of(path: &Path) -> io::Result<Lock> {
-    let directory = directory_of(path);
+    let path = target_of(path)?;
+    let directory = directory_of(&path);
     fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     let handle = File::open(directory)?;
     flock(&handle, FlockOperation::LockExclusive)?;
@@ -23,7 +25,7 @@ pub(crate) fn lock_directory_of(path: &Path) -> io::Result<Lock> {
 /// Replaces `path` by a complete, synced file of that mode. A symbolic link keeps being one: its target is
 /// replaced.
 pub(crate) fn replace(path: &Path, mode: u32, contents: &[u8]) -> io::Result<()> {
-    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let path = target_of(path)?;
     let temporary = Temporary::write(&path, mode, contents)?;
     fs::rename(&temporary.0, &path)?;
     sync_directory_of(&path)
@@ -35,6 +37,23 @@ pub(crate) fn create(path: &Path, contents: &[u8]) -> io::Result<()> {
     fs::hard_link(&temporary.0, path)?;
     drop(temporary);
     sync_directory_of(path)
+}
+
+/// The file that a symbolic link leads to, or else the path itself. A link that leads nowhere is an error.
+fn target_of(path: &Path) -> io::Result<PathBuf> {
+    match fs::canonicalize(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::read_link(path) {
+            Ok(target) => {
+                let target = target.display();
+                let what = format!(
+                    "it is a symbolic link to {target}, which does not exist; make that, or remove the link"
+                );
+                Err(io::Error::new(io::ErrorKind::NotFound, what))
+            }
+            Err(_) => Ok(path.to_owned()),
+        },
+        found => found,
+    }
 }
 
 /// A file beside its target that vanishes with this value.
@@ -89,6 +108,31 @@ mod tests {
         assert_eq!(fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o640);
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(names(dir.path()).len(), 2);
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_is_told_and_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink("nowhere", &link).unwrap();
+        for error in [replace(&link, 0o600, b"new").unwrap_err(), lock_directory_of(&link).unwrap_err()] {
+            assert!(error.to_string().contains("a symbolic link to nowhere"), "{error}");
+        }
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    }
+
+    #[test]
+    fn a_file_of_two_names_has_one_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let (real, link) = (dir.path().join("real/file"), dir.path().join("link/file"));
+        for path in [&real, &link] {
+            fs::create_dir(path.parent().unwrap()).unwrap();
+        }
+        fs::write(&real, "").unwrap();
+        std::os::unix::fs::symlink("../real/file", &link).unwrap();
+        let _lock = lock_directory_of(&link).unwrap();
+        let other = File::open(real.parent().unwrap()).unwrap();
+        assert!(flock(&other, FlockOperation::NonBlockingLockExclusive).is_err());
     }
 
     #[test]

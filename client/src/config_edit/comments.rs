@@ -18,6 +18,26 @@ pub(super) fn push(words: &mut Array, word: String) {
     }
 }
 
+/// Removes a word of an array, with the comments above it and behind it. What stands behind the one before it on its
+/// line stays: it is kept before this one.
+pub(super) fn remove(words: &mut Array, at: usize) {
+    let before = |word: &Value| word.decor().prefix()?.as_str().map(str::to_owned);
+    let prefix = words.get(at).and_then(before).unwrap_or_default();
+    words.remove(at);
+    let Some((kept, _)) = prefix.split_once('\n') else { return };
+    let rest = |own: &str| own.split_once('\n').map_or(String::new(), |(_, rest)| rest.to_owned());
+    match words.get_mut(at) {
+        Some(next) => {
+            let own = before(next).unwrap_or_default();
+            next.decor_mut().set_prefix(format!("{kept}\n{}", rest(&own)));
+        }
+        None => {
+            let own = words.trailing().as_str().map(rest).unwrap_or_default();
+            words.set_trailing(format!("{kept}\n{own}"));
+        }
+    }
+}
+
 /// Removes a key of the top. The comments above it stay.
 pub(super) fn remove_key(document: &mut DocumentMut, key: &str) {
     let prefix = document.key(key).and_then(|key| key.leaf_decor().prefix()?.as_str().map(str::to_owned));

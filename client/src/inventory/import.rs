@@ -31,6 +31,8 @@ pub(crate) struct Import {
     pub(crate) found: Vec<Found>,
     /// The file holds passwords, and others may read it.
     pub(crate) exposed: bool,
+    /// The directory of the passwords, where others could enter it and cannot any more.
+    pub(crate) closed: Option<PathBuf>,
 }
 
 /// A part of the file.
@@ -77,21 +79,20 @@ pub(crate) fn import(
 ) -> Result<Import, ConfigError> {
     let (text, mode) = read(file)?;
     let ini = ini::parse(&text);
-    let found = if dry_run {
-        Plan::new(&Config::load(&paths.config, false)?, replace).run(&ini)
+    let (found, closed) = if dry_run {
+        (Plan::new(&Config::load(&paths.config, false)?, replace).run(&ini), None)
     } else {
         let mut editor = Editor::open(&paths.config)?;
         let found = Plan::new(editor.config(), replace).run(&ini);
         let passwords = write(&found, &mut editor, paths)?;
         editor.save()?;
-        passwords.keep();
-        found
+        (found, passwords.keep())
     };
     let holds_passwords = ini
         .sections
         .iter()
         .any(|section| section.get("password").is_some_and(|entry| !entry.value.is_empty()));
-    Ok(Import { found, exposed: holds_passwords && mode & 0o077 != 0 })
+    Ok(Import { found, exposed: holds_passwords && mode & 0o077 != 0, closed })
 }
 
 /// The text, and the mode of the file.

@@ -49,6 +49,12 @@ pub(super) fn run(context: &Context, plan: &ImportPlan) -> Result<Exit, Failed> 
         say(format!("warning: {message}"))?;
         event::write(context, &HostEvent::ImportNote { section: String::new(), line: None, message })?;
     }
+    if let Some(directory) = imported.closed {
+        let directory = directory.display();
+        let message = format!("others could enter {directory}; it is mode 700 now");
+        say(format!("warning: {message}"))?;
+        event::write(context, &HostEvent::ImportNote { section: String::new(), line: None, message })?;
+    }
     if hosts + groups + skipped == 0 {
         return Err(Failed::alone(
             Exit::Usage,

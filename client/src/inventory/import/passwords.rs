@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -24,6 +24,7 @@ pub(super) struct Passwords {
     base: PathBuf,
     written: Vec<Before>,
     made_directory: bool,
+    closed_directory: bool,
 }
 
 struct Before {
@@ -35,7 +36,7 @@ struct Before {
 impl Passwords {
     pub(super) fn beside(config: &Path) -> Self {
         let base = config.parent().unwrap_or(Path::new("")).to_owned();
-        Self { base, written: Vec::new(), made_directory: false }
+        Self { base, written: Vec::new(), made_directory: false, closed_directory: false }
     }
 
     /// Writes the password of a host. Returns the file as the configuration names it.
@@ -45,11 +46,7 @@ impl Passwords {
         let contents = Zeroizing::new(format!("{password}\n"));
         let failed = |error| ConfigError::Io { path: path.clone(), error };
         self.make_directory().map_err(failed)?;
-        let before = match fs::read(&path) {
-            Ok(before) => Some(Zeroizing::new(before)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(failed(error)),
-        };
+        let before = read_regular(&path).map_err(failed)?;
         match before {
             Some(_) => files::replace(&path, 0o600, contents.as_bytes()),
             None => files::create(&path, contents.as_bytes()),
@@ -59,19 +56,37 @@ impl Passwords {
         Ok(named)
     }
 
-    /// Everything else is done.
-    pub(super) fn keep(mut self) {
+    /// Everything else is done. Returns the directory where others could enter it until now.
+    pub(super) fn keep(mut self) -> Option<PathBuf> {
         self.written.clear();
         self.made_directory = false;
+        self.closed_directory.then(|| self.base.join(DIRECTORY))
     }
 
     fn make_directory(&mut self) -> io::Result<()> {
-        match fs::DirBuilder::new().mode(0o700).create(self.base.join(DIRECTORY)) {
+        let directory = self.base.join(DIRECTORY);
+        match fs::DirBuilder::new().mode(0o700).create(&directory) {
             Ok(()) => self.made_directory = true,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let found = fs::metadata(&directory)?;
+                if found.is_dir() && found.permissions().mode() & 0o077 != 0 {
+                    fs::set_permissions(&directory, fs::Permissions::from_mode(0o700))?;
+                    self.closed_directory = true;
+                }
+            }
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+}
+
+/// The contents of a file, where there is one. Anything else is not opened: a pipe would be waited for.
+fn read_regular(path: &Path) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_file() => fs::read(path).map(|contents| Some(Zeroizing::new(contents))),
+        Ok(_) => Err(io::Error::other("it is no regular file; move it out of the way")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -211,3 +211,34 @@ fn a_file_that_others_may_read_is_told_where_it_holds_passwords() {
     let error = import(&file, &home.paths, false, true).err().unwrap().to_string();
     assert!(error.contains("my.cnf:3: it is not UTF-8"), "{error}");
 }
+
+#[test]
+fn a_pipe_in_the_place_of_a_password_is_refused_and_not_waited_for() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    let home = home("[hosts.old]\n");
+    let passwords = home.dir.path().join("passwords");
+    fs::create_dir(&passwords).unwrap();
+    mknodat(CWD, passwords.join("a"), FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    std::os::unix::fs::symlink("../config.toml", passwords.join("b")).unwrap();
+    for name in ["a", "b"] {
+        let error = home.import(&format!("[{name}]\nip = x\npassword = p\n"), true, false).unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains(&format!("passwords/{name}: it is no regular file")), "{error}");
+    }
+    assert_eq!(home.text(), "[hosts.old]\n");
+}
+
+#[test]
+fn a_directory_of_passwords_that_others_may_enter_is_closed_and_told() {
+    let home = home("");
+    let passwords = home.dir.path().join("passwords");
+    fs::create_dir(&passwords).unwrap();
+    fs::set_permissions(&passwords, fs::Permissions::from_mode(0o755)).unwrap();
+    let file = home.dir.path().join("my.cnf");
+    fs::write(&file, "[a]\nip = x\npassword = p\n").unwrap();
+    assert_eq!(import(&file, &home.paths, false, true).unwrap().closed, None);
+    assert_eq!(mode(&passwords), 0o755);
+    assert_eq!(import(&file, &home.paths, false, false).unwrap().closed.as_deref(), Some(&*passwords));
+    assert_eq!(mode(&passwords), 0o700);
+    assert_eq!(import(&file, &home.paths, true, false).unwrap().closed, None);
+}
