@@ -19,7 +19,7 @@ use tokio::time::{Instant, interval, timeout_at};
 use super::context::{Context, Keys, Spooled};
 use super::{Failed, TIDY_UP, exec, terminal};
 use crate::address::HostSpec;
-use crate::cli::{CheckPlan, Direction, FleetPlan, Input, LocalSource, Plan};
+use crate::cli::{CheckPlan, Direction, ExecPlan, FleetPlan, Input, LocalSource, Plan};
 use crate::credentials::prompt_through;
 use crate::exit::Exit;
 use crate::inventory::{Selected, select};
@@ -173,6 +173,7 @@ fn check_sources(plan: &Plan) -> Result<(), Failed> {
         Plan::Put(put) => put.sources.iter().filter_map(LocalSource::path).collect(),
         Plan::Sync(sync) if sync.direction == Direction::ToServer => vec![&sync.local],
         Plan::Check(CheckPlan::Trees { local, .. }) => vec![local],
+        Plan::Exec(ExecPlan { input: Input::File(path), .. }) => vec![path],
         _ => Vec::new(),
     };
     let missing = sources.into_iter().find_map(|path| Some((path, path.symlink_metadata().err()?)));
