@@ -12,8 +12,10 @@ use crate::address::{self, HostSpec};
 use crate::config::{Config, ConfigError, HostEntry};
 use crate::files::{self, Lock};
 use crate::inventory::{folded, groups};
+use form::Form;
 
 mod comments;
+mod form;
 
 /// Adds or updates `[hosts.NAME]` with the fields that `entry` has, and makes it `default_host` where there is
 /// none. Comments, order and unrelated keys stay. Returns whether the host became the default one.
@@ -196,34 +198,6 @@ impl Editor {
                 entries.entry(name).or_insert_with(|| Item::Table(Table::new())).as_table_like_mut()
             })
             .ok_or(ConfigError::Invalid(shown))
-    }
-}
-
-/// What an edited document does not keep of its text.
-struct Form {
-    /// A byte order mark comes first.
-    marked: bool,
-    /// All lines end in CR LF.
-    crlf: bool,
-}
-
-/// The byte order mark.
-const MARK: char = '\u{feff}';
-
-impl Form {
-    fn of(text: &str) -> Self {
-        let (lines, crlf) = (text.matches('\n').count(), text.matches("\r\n").count());
-        Self { marked: text.starts_with(MARK), crlf: lines > 0 && lines == crlf }
-    }
-
-    fn plain(&self, text: &str) -> String {
-        let text = text.strip_prefix(MARK).unwrap_or(text);
-        if self.crlf { text.replace("\r\n", "\n") } else { text.to_owned() }
-    }
-
-    fn restored(&self, text: String) -> String {
-        let text = if self.crlf { text.replace('\n', "\r\n") } else { text };
-        if self.marked { format!("{MARK}{text}") } else { text }
     }
 }
 

@@ -20,6 +20,8 @@ pub mod progress;
 pub mod receipts;
 pub mod retry;
 mod shell;
+#[cfg(test)]
+mod testing;
 mod tty;
 pub mod words;
 

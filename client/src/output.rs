@@ -17,6 +17,7 @@ pub use event::{Event, JsonDigest, JsonPath};
 pub use fleet::{FleetSummary, HostReport, State};
 pub use gather::Gather;
 pub use scope::{Record, Stream};
+pub(crate) use text::columns;
 pub use text::{Entry, EntryKind, grouped, human_bytes, human_duration, human_rate, reason, sum_line};
 pub use tree::{Change, Compared, ComparedReport, ItemName, ItemReport, Tallied};
 

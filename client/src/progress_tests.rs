@@ -1,26 +1,8 @@
-use std::io::Write;
-
 use super::*;
 use crate::output::OutputOptions;
+use crate::testing::Buffer;
 use indicatif::InMemoryTerm;
-
-#[derive(Clone, Default)]
-struct Buffer(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Buffer {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Buffer {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
+use std::io::Write;
 
 fn output(json: bool) -> (Output, Buffer) {
     let buffer = Buffer::default();

@@ -239,6 +239,8 @@ fn a_disabled_host_is_named_and_left_out() {
     assert!(!fleet.remote("web001", "ran").exists());
     let events = fleet.ft(["exec", "--json", "-g", "all", "true"]).ok().events();
     assert_eq!(states(&events), ["web001=disabled", "web002=ok"]);
+    let disabled = &hosts(&events)["web001"];
+    assert_eq!((&disabled["retry_safe"], &disabled["exit"]), (&true.into(), &Value::Null), "nothing ran");
     assert_eq!((&events[0]["hosts"], &events.last().unwrap()["hosts"]), (&1.into(), &1.into()));
     fleet.set("web002", "enabled = false");
     fleet.ft(["exec", "-g", "all", "true"]).exits(2).says("all hosts of the selection are disabled");

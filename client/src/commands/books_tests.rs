@@ -8,24 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::output::OutputOptions;
 use crate::receipts::{self, Receipt, Recorded};
-
-#[derive(Clone, Default)]
-struct Buffer(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Buffer {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Buffer {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
+use crate::testing::Buffer;
 
 /// The books of a run into `copy`, what they say, and where their receipt is.
 struct Scene {

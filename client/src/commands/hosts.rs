@@ -15,8 +15,8 @@ use crate::config::{Config, ConfigError, HostEntry};
 use crate::config_edit::Editor;
 use crate::exit::Exit;
 use crate::inventory::{Selection, chosen, did_you_mean, nearest_hosts};
-use crate::output::Event;
-use event::{Change, HostEvent};
+use crate::output::{Event, columns};
+use event::{Change, Described, HostEvent};
 
 pub(super) async fn run(context: &Context, plan: HostsPlan) -> Result<Exit, Failed> {
     // Files may be pipes, and locks are waited for: signals and the deadline are looked at meanwhile.
@@ -65,7 +65,7 @@ fn list(context: &Context, selection: &Selection) -> Result<Exit, Failed> {
     let hosts = chosen(selection, config, &context.paths, &context.connection)?;
     if context.output.options().json {
         for host in &hosts {
-            event::write(context, &HostEvent::of(host, config)?)?;
+            event::write(context, &HostEvent::HostEntry(Described::of(host, config)?))?;
         }
         return Ok(Exit::Ok);
     }
@@ -73,7 +73,8 @@ fn list(context: &Context, selection: &Selection) -> Result<Exit, Failed> {
     for host in &hosts {
         rows.push(row(host, config)?);
     }
-    context.output.data(table(&rows).as_bytes())?;
+    let lines: String = columns(&rows, [false; 6]).iter().map(|line| format!("{line}\n")).collect();
+    context.output.data(lines.as_bytes())?;
     Ok(Exit::Ok)
 }
 
@@ -100,22 +101,6 @@ fn row(host: &HostSpec, config: &Config) -> Result<[String; 6], ConfigError> {
         or_dash(config.groups_of(&host.host).join(",")),
         if entry.is_enabled() { String::new() } else { "disabled".to_owned() },
     ])
-}
-
-/// Columns as wide as their widest cell, two blanks between them.
-fn table<const N: usize>(rows: &[[String; N]]) -> String {
-    let mut widths = [0; N];
-    for row in rows {
-        let wider = row.iter().zip(&mut widths);
-        wider.for_each(|(cell, width)| *width = cell.chars().count().max(*width));
-    }
-    let mut text = String::new();
-    for row in rows {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
-        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
-        text.push('\n');
-    }
-    text
 }
 
 fn add(context: &Context, plan: AddPlan) -> Result<Exit, Failed> {
@@ -186,16 +171,4 @@ fn remove(context: &Context, names: Vec<String>) -> Result<Exit, Failed> {
 fn unknown(context: &Context, config: &Config, name: &str) -> Failed {
     let (path, near) = (context.paths.config.display(), did_you_mean(&nearest_hosts(config, name)));
     Failed::alone(Exit::Usage, format!("there is no host '{name}' in {path}{near}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn columns_are_as_wide_as_their_widest_cell() {
-        let rows = [["NAME", "USER", ""], ["müller", "-", ""], ["w", "anna", "disabled"]];
-        let rows = rows.map(|row| row.map(str::to_owned));
-        assert_eq!(table(&rows), "NAME    USER\nmüller  -\nw       anna  disabled\n");
-    }
 }

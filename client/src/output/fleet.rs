@@ -6,8 +6,11 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::event::{CheckSummary, hex, seconds};
-use super::{Event, Output, Record, Summary, Tallied, grouped, human_bytes, human_duration};
+use super::{Event, Output, Record, Summary, Tallied, columns, grouped, human_bytes, human_duration};
 use crate::client::Ended;
+
+/// Columns of the table that hold numbers.
+const TO_THE_RIGHT: [bool; 6] = [false, false, true, true, true, false];
 
 /// What became of a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -198,7 +201,7 @@ impl Output {
         self.event(&Event::fleet_summary(&all, compared.as_ref(), fleet, exit))?;
         let rows = reports.iter().map(HostReport::cells);
         let header = ["host", "state", "status", "bytes", "seconds", "error"].map(str::to_owned);
-        for line in table(std::iter::once(header).chain(rows).collect()) {
+        for line in columns(&std::iter::once(header).chain(rows).collect::<Vec<_>>(), TO_THE_RIGHT) {
             self.info(&line)?;
         }
         let mut line = format!("{} of {} ok", grouped(fleet.hosts_ok), count(fleet.hosts));
@@ -211,19 +214,6 @@ impl Output {
 
 fn count(hosts: u64) -> String {
     if hosts == 1 { "1 host".to_owned() } else { format!("{} hosts", grouped(hosts)) }
-}
-
-/// Columns as wide as they need to be; numbers stand to the right.
-fn table(rows: Vec<[String; 6]>) -> Vec<String> {
-    let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let [host, state, status, bytes, seconds] = [width(0), width(1), width(2), width(3), width(4)];
-    let line = |[h, w, s, b, t, error]: &[String; 6]| {
-        let line = format!("{h:host$}  {w:state$}  {s:>status$}  {b:>bytes$}  {t:>seconds$}  {error}");
-        line.trim_end().to_owned()
-    };
-    rows.iter().map(line).collect()
 }
 
 #[cfg(test)]
@@ -251,7 +241,7 @@ mod tests {
             report("x", State::NotStarted, 1, None),
             ended,
         ];
-        let lines = table(rows.iter().map(HostReport::cells).collect());
+        let lines = columns(&rows.each_ref().map(HostReport::cells), TO_THE_RIGHT);
         assert_eq!(
             lines,
             [

@@ -126,22 +126,9 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
     use crate::output::OutputOptions;
-
-    #[derive(Clone, Default)]
-    struct Buffer(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Buffer {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::testing::Buffer;
 
     /// What is shown of these pieces, by number of the host, on standard output and standard error.
     fn shown(names: &[&str], pieces: &[(usize, Stream, &[u8])]) -> (String, String) {
@@ -153,8 +140,7 @@ mod tests {
         let options = OutputOptions::default();
         let output = Output::with_writers(options, Box::new(out.clone()), Box::new(err.clone()));
         gather.show(&output).unwrap();
-        let text = |buffer: Buffer| String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
-        (text(out), text(err))
+        (out.text(), err.text())
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl Stream {
 }
 
 /// What is known of a host when its run has ended, or was cut short.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Record {
     /// Number of the run, by which the server and the receipt know it.
     pub run: Option<[u8; 16]>,
@@ -51,6 +51,22 @@ pub struct Record {
     pub trouble: Option<String>,
     /// Doing it again can do no harm.
     pub retry_safe: bool,
+}
+
+/// Nothing was done, so doing it does no harm.
+impl Default for Record {
+    fn default() -> Self {
+        Self {
+            run: None,
+            summary: Summary::default(),
+            tallied: None,
+            ended: None,
+            error: None,
+            more_errors: 0,
+            trouble: None,
+            retry_safe: true,
+        }
+    }
 }
 
 impl Record {
@@ -85,7 +101,7 @@ impl Output {
     pub fn of_host(&self, name: &str, gather: Option<(Gather, usize)>) -> Self {
         let scope = Scope {
             name: name.to_owned(),
-            record: Mutex::new(Record { retry_safe: true, ..Record::default() }),
+            record: Mutex::default(),
             stdout: Mutex::default(),
             stderr: Mutex::default(),
             gather,

@@ -1,26 +1,5 @@
 use super::*;
-
-#[derive(Clone, Default)]
-struct Buffer(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Buffer {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Buffer {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-
-    fn json(&self) -> Vec<serde_json::Value> {
-        self.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-}
+use crate::testing::Buffer;
 
 fn output(options: OutputOptions) -> (Output, Buffer, Buffer) {
     let (out, err) = (Buffer::default(), Buffer::default());
@@ -152,7 +131,7 @@ fn json_leaves_standard_output_to_the_data() {
     output.data(b"\0\xff").unwrap();
     output.error(&FAILURE).unwrap();
     output.summary(&Summary::default(), Exit::NotFound).unwrap();
-    assert_eq!(*out.0.lock().unwrap(), b"\0\xff");
+    assert_eq!(out.bytes(), b"\0\xff");
     assert_eq!(err.json().len(), 2, "nothing but JSON");
 }
 
@@ -361,7 +340,7 @@ fn a_comparison_prints_a_line_for_each_name_and_its_code_follows() {
         (out, err)
     };
     let (out, err) = compare(OutputOptions::default());
-    assert_eq!(*out.0.lock().unwrap(), b"= a\xff\n* b\n+ c\n- d/\n- x\\x0ay\n! e\n");
+    assert_eq!(out.bytes(), b"= a\xff\n* b\n+ c\n- d/\n- x\\x0ay\n! e\n");
     assert_eq!(
         err.text(),
         "ftclient: e: permission denied\n1 equal; 1 differ, 1 only here, 1 only on nas, 1 gone, 1 could not be read\n"

@@ -95,6 +95,24 @@ pub fn human_duration(duration: Duration) -> String {
     }
 }
 
+/// Lines of a table whose columns are as wide as their widest cell, two blanks between them; `right` says which stand to
+/// the right.
+pub(crate) fn columns<const N: usize>(rows: &[[String; N]], right: [bool; N]) -> Vec<String> {
+    let mut widths = [0; N];
+    for row in rows {
+        let wider = row.iter().zip(&mut widths);
+        wider.for_each(|(cell, width)| *width = cell.chars().count().max(*width));
+    }
+    let line = |row: &[String; N]| {
+        let cells = row.iter().zip(widths.iter().zip(right)).map(|(cell, (width, right))| match right {
+            true => format!("{cell:>width$}"),
+            false => format!("{cell:width$}"),
+        });
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
 /// The words of an error without Rust's " (os error N)", which tells a person nothing.
 pub fn reason(error: &dyn fmt::Display) -> String {
     let mut text = error.to_string();
@@ -283,5 +301,13 @@ mod tests {
         for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (12_345_678, "12,345,678")] {
             assert_eq!(grouped(number), text);
         }
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = [["NAME", "USER", ""], ["müller", "-", ""], ["w", "anna", "disabled"]];
+        let rows = rows.map(|row| row.map(str::to_owned));
+        let lines = columns(&rows, [false, true, false]);
+        assert_eq!(lines, ["NAME    USER", "müller     -", "w       anna  disabled"]);
     }
 }

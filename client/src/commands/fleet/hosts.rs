@@ -90,7 +90,10 @@ impl Hosts<'_> {
         let (id, ended) = match joined {
             Ok((id, ended)) => (id, ended),
             // It has said so on standard error.
-            Err(error) => (error.id(), Ended { state: State::Failed, exit: exec::OURS, unread: false }),
+            Err(error) => {
+                let exit = if self.shared.is_command() { exec::OURS } else { Exit::Failure.code() };
+                (error.id(), Ended { state: State::Failed, exit, unread: false })
+            }
         };
         let ok = ended.state == State::Ok;
         if let Some(number) = running.numbers.remove(&id) {
@@ -120,7 +123,6 @@ struct Ended {
 
 /// One host, from its beginning to its end.
 async fn one(name: &str, context: &Context, shared: &Shared) -> Ended {
-    let is_command = matches!(shared.plan, Plan::Exec(_));
     let working = perform(name, context, &shared.plan);
     let done = match shared.host_deadline {
         Some(limit) => match timeout(limit, working).await {
@@ -151,7 +153,7 @@ async fn one(name: &str, context: &Context, shared: &Shared) -> Ended {
     // The time that this may take is limited there.
     context.current.cut_short(code.code()).await;
     let state = if code == Exit::Deadline { State::Deadline } else { State::Failed };
-    let exit = if is_command && code != Exit::Usage { exec::OURS } else { code.code() };
+    let exit = if shared.is_command() && code != Exit::Usage { exec::OURS } else { code.code() };
     Ended { state, exit, unread }
 }
 

@@ -46,6 +46,18 @@ struct Shared {
     host_deadline: Option<Duration>,
 }
 
+impl Shared {
+    /// The code of a host is the status of a command.
+    fn is_command(&self) -> bool {
+        matches!(self.plan, Plan::Exec(_))
+    }
+
+    /// What our own failures are worth then.
+    fn ours(&self) -> Option<u8> {
+        self.is_command().then_some(exec::OURS)
+    }
+}
+
 /// Runs a command on the chosen hosts, says what there is to say, and gives the exit code.
 pub(super) async fn run(context: Context, plan: Plan, fleet: FleetPlan) -> Result<u8, Failed> {
     match on_all(context, plan, fleet).await {
@@ -68,46 +80,74 @@ async fn on_all(context: Context, plan: Plan, fleet: FleetPlan) -> Result<u8, Fa
     check_sources(&plan)?;
     let fanout = descriptors_for(fleet.fanout.min(hosts.len()), &context.output)?;
     let stdin = if reads_stdin(&plan) { Some(before(deadline, read_stdin()).await??) } else { None };
+    let names: Vec<String> = hosts.iter().map(HostSpec::to_string).collect();
+    let shared = Arc::new(Shared {
+        plan,
+        board: Board::new(&context.output, context.settings.progress, hosts.len()),
+        keys: Keys::default(),
+        digests: Arc::default(),
+        gather: fleet.gather.then(|| Gather::new(names.clone())),
+        stdin,
+        host_deadline: fleet.host_deadline,
+    });
+    let results = begin(&context, &shared, names, &disabled, &fleet)?;
+    let steps = fleet.serial.map_or(hosts.len(), |serial| serial.step(hosts.len()));
+    let crew = Hosts { context: &context, shared: Arc::clone(&shared), results: results.clone(), fanout };
+    let work = crew.run(&hosts, steps, fleet.serial.is_some(), fleet.fail_fast);
+    let ended = match watched(&shared.board, work, deadline).await {
+        Some(ended) => ended,
+        None => {
+            let limit = context.settings.deadline.unwrap_or_default();
+            Ok(context.output.info(&format!("the deadline of {limit:?} passed"))?)
+        }
+    };
+    shared.board.finish();
+    context.current.ended();
+    if ended.is_err() {
+        results.abandon();
+        return Ok(broken_pipe());
+    }
+    conclude(&shared, results, fleet.max_status, deadline).await
+}
 
+/// What is said first, and what is said where the run is asked how far it is, or cut short.
+fn begin(
+    context: &Context,
+    shared: &Arc<Shared>,
+    names: Vec<String>,
+    disabled: &[String],
+    fleet: &FleetPlan,
+) -> Result<Results, Failed> {
     let mut run = [0; 16];
     getrandom::fill(&mut run)
         .map_err(|error| Failed::new(Exit::Failure, format!("no random numbers: {error}")))?;
-    context.output.fleet_start(&run, hosts.len())?;
-    let names: Vec<String> = hosts.iter().map(HostSpec::to_string).collect();
-    let gather = fleet.gather.then(|| Gather::new(names.clone()));
-    let board = Board::new(&context.output, context.settings.progress, hosts.len());
-    let prompting = board.clone();
+    context.output.fleet_start(&run, names.len())?;
+    let results = Results::new(&context.output, names, disabled, fleet.retry_file.clone(), shared.ours())?;
+    let prompting = shared.board.clone();
     prompt_through(move |ask| {
         let _turn = terminal::turn();
         prompting.hidden_while(ask);
     });
-    let ours = matches!(plan, Plan::Exec(_)).then_some(exec::OURS);
-    let results = Results::new(&context.output, names, &disabled, fleet.retry_file.clone(), ours)?;
-    let (last_results, last_board, last_gather) = (results.clone(), board.clone(), gather.clone());
+    let (last_results, last_shared) = (results.clone(), Arc::clone(shared));
     context.current.begun(move |code| {
-        last_board.finish();
+        last_shared.board.finish();
         // What cannot be said here has nobody left to be told.
-        let _ = last_results.finish(last_gather.as_ref(), State::Interrupted, code, |_| code);
+        let _ = last_results.finish(last_shared.gather.as_ref(), State::Interrupted, code, |_| code);
     });
-    let (asked_board, output) = (board.clone(), context.output.clone());
+    let (board, output) = (shared.board.clone(), context.output.clone());
     context.current.begin(move || {
-        let (words, event) = asked_board.report();
+        let (words, event) = board.report();
         let _ = output.asked(&words, &event);
     });
+    Ok(results)
+}
 
-    let host_deadline = fleet.host_deadline;
-    let shared = Shared {
-        plan,
-        board: board.clone(),
-        keys: Keys::default(),
-        digests: Arc::default(),
-        gather: gather.clone(),
-        stdin,
-        host_deadline,
-    };
-    let steps = fleet.serial.map_or(hosts.len(), |serial| serial.step(hosts.len()));
-    let crew = Hosts { context: &context, shared: Arc::new(shared), results: results.clone(), fanout };
-    let work = crew.run(&hosts, steps, fleet.serial.is_some(), fleet.fail_fast);
+/// Waits for all hosts while their progress is shown; `None` where the deadline passed before.
+async fn watched<T>(
+    board: &Board,
+    work: impl Future<Output = T>,
+    deadline: Option<(Duration, Instant)>,
+) -> Option<T> {
     let looking = async {
         let mut tick = interval(LOOK);
         loop {
@@ -119,33 +159,32 @@ async fn on_all(context: Context, plan: Plan, fleet: FleetPlan) -> Result<u8, Fa
     let all = local.run_until(async {
         tokio::select! {
             ended = work => ended,
-            () = looking => Ok(()),
+            never = looking => never,
         }
     });
-    let ended = match deadline {
-        Some((limit, end)) => match timeout_at(end, all).await {
-            Ok(ended) => ended,
-            Err(_) => Ok(context.output.info(&format!("the deadline of {limit:?} passed"))?),
-        },
-        None => all.await,
-    };
-    drop(local);
-    board.finish();
-    context.current.ended();
-    if ended.is_err() {
-        results.abandon();
-        return Ok(broken_pipe());
+    match deadline {
+        Some((_, end)) => timeout_at(end, all).await.ok(),
+        None => Some(all.await),
     }
-    let (max_status, late) = (fleet.max_status, Exit::Deadline.code());
+}
+
+/// The last words, and the exit code.
+async fn conclude(
+    shared: &Arc<Shared>,
+    results: Results,
+    max_status: bool,
+    deadline: Option<(Duration, Instant)>,
+) -> Result<u8, Failed> {
+    let (speaking, late) = (Arc::clone(shared), Exit::Deadline.code());
     let exit = move |results: &[_]| results::exit(results, max_status);
     // On a thread of its own: Ctrl-C ends the program also where the reader of the output stands still.
-    let said = spawn_blocking(move || results.finish(gather.as_ref(), State::Deadline, late, exit));
+    let said = spawn_blocking(move || results.finish(speaking.gather.as_ref(), State::Deadline, late, exit));
     let code = match deadline {
         None => said.await,
         Some((_, end)) => match timeout_at(end.max(Instant::now() + TIDY_UP), said).await {
             Ok(code) => code,
             // Whoever let the deadline pass by reading nothing does not read this either.
-            Err(_) if max_status => return Ok(ours.unwrap_or(Exit::Deadline.code())),
+            Err(_) if max_status => return Ok(shared.ours().unwrap_or(late)),
             Err(_) => return Ok(Exit::Partial.code()),
         },
     };

@@ -185,9 +185,7 @@ impl Host {
                 }
                 (record, Some(*since))
             }
-            Progress::Waiting | Progress::Ended(_) => {
-                (Record { retry_safe: true, ..Record::default() }, None)
-            }
+            Progress::Waiting | Progress::Ended(_) => (Record::default(), None),
         };
         self.progress = Progress::Ended(Box::new(report(&self.name, state, exit, record, since)));
     }

@@ -14,26 +14,11 @@ use crate::config::{Config, ConfigError};
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum HostEvent {
     /// A host of `hosts list`.
-    HostEntry {
-        host: String,
-        address: String,
-        port: u16,
-        user: Option<String>,
-        root: Option<String>,
-        tags: Vec<String>,
-        groups: Vec<String>,
-        enabled: bool,
-    },
+    HostEntry(Described),
     /// The host of `hosts show`.
     HostShow {
-        host: String,
-        address: String,
-        port: u16,
-        user: Option<String>,
-        root: Option<String>,
-        tags: Vec<String>,
-        groups: Vec<String>,
-        enabled: bool,
+        #[serde(flatten)]
+        entry: Described,
         default: bool,
         /// Where credentials of its own come from.
         credentials: Vec<String>,
@@ -78,6 +63,19 @@ pub(super) enum HostEvent {
     Summary { hosts: usize, disabled: usize, groups: usize, skipped: usize, dry_run: bool, exit: u8 },
 }
 
+/// What the configuration says of a host.
+#[derive(Debug, Serialize)]
+pub(super) struct Described {
+    host: String,
+    address: String,
+    port: u16,
+    user: Option<String>,
+    root: Option<String>,
+    tags: Vec<String>,
+    groups: Vec<String>,
+    enabled: bool,
+}
+
 /// What became of a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -99,12 +97,11 @@ impl Change {
     }
 }
 
-impl HostEvent {
-    /// The line of a host in `hosts list`.
+impl Described {
     pub(super) fn of(host: &HostSpec, config: &Config) -> Result<Self, ConfigError> {
         let entry = entry_of(host, config);
         let (address, port) = place(host, &entry)?;
-        Ok(HostEvent::HostEntry {
+        Ok(Self {
             host: host.host.clone(),
             address,
             port,

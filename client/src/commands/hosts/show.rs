@@ -4,7 +4,7 @@ use ft_protocol::display::Escaped;
 
 use super::super::Failed;
 use super::super::context::Context;
-use super::event::{self, HostEvent};
+use super::event::{self, Described, HostEvent};
 use super::{place, unknown};
 use crate::address::{HostSpec, host_port};
 use crate::config::HostEntry;
@@ -18,26 +18,18 @@ pub(super) fn run(context: &Context, name: &str) -> Result<Exit, Failed> {
     let entry = config.hosts.get(name).ok_or_else(|| unknown(context, config, name))?;
     let spec = HostSpec { user: None, host: name.to_owned(), port: None };
     let (address, port) = place(&spec, entry)?;
-    let groups = config.groups_of(name).to_vec();
+    let described = Described::of(&spec, config)?;
     let default = config.default_host.as_deref().and_then(|host| host.parse::<HostSpec>().ok());
     let is_default = default.is_some_and(|default| default.host == name);
     let credentials = credentials(context, spec)?;
     let key = key(context, entry, &address, port)?;
-    let root = entry.root.as_ref().map(ToString::to_string);
     if context.output.options().json {
         let confirmed_by = key.as_ref().map(|(_, how)| how.map_or("configuration", How::word));
         let fingerprint = key.map(|(key, _)| key);
         event::write(
             context,
             &HostEvent::HostShow {
-                host: name.to_owned(),
-                address,
-                port,
-                user: entry.user.clone(),
-                root,
-                tags: entry.tags().to_vec(),
-                groups,
-                enabled: entry.is_enabled(),
+                entry: described,
                 default: is_default,
                 credentials,
                 fingerprint,
@@ -57,9 +49,10 @@ pub(super) fn run(context: &Context, name: &str) -> Result<Exit, Failed> {
     };
     let mut lines = vec![("host", name.to_owned()), ("address", host_port(&address, port))];
     lines.extend(entry.user.clone().map(|user| ("user", user)));
-    lines.extend(root.map(|root| ("root", root)));
+    lines.extend(entry.root.as_ref().map(|root| ("root", root.to_string())));
     lines.extend(Some(("tags", entry.tags().join(", "))).filter(|(_, tags)| !tags.is_empty()));
-    lines.extend(Some(("groups", groups.join(", "))).filter(|(_, groups)| !groups.is_empty()));
+    lines
+        .extend(Some(("groups", config.groups_of(name).join(", "))).filter(|(_, groups)| !groups.is_empty()));
     lines.extend((!entry.is_enabled()).then(|| ("enabled", "no: selections leave it out".to_owned())));
     lines.extend(is_default.then(|| ("default", "yes: operands without a host are on it".to_owned())));
     lines.push(("credentials", credentials));
